@@ -1,0 +1,227 @@
+"""CSV text as people save it: its encoding, its separator, its rows and the lines they stand on, and what was refused of it.
+
+Reading streams: a file is gone through once to learn its encoding, then once for its rows, and never held whole.
+"""
+
+import csv
+import re
+from collections.abc import Container, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import TextIOWrapper
+from itertools import chain, islice
+from typing import Any, BinaryIO, NamedTuple, TextIO
+
+from app.errors import shown
+from app.rules.fields import ErrorCode, FieldError
+from app.rules.texts import TEXT_BYTES
+
+SEPARATORS = ",;\t|"
+#: Characters of one line of the file: more is no table, and would be held in memory.
+MOST_LINE = 1_000_000
+#: What the separator is guessed from.
+_SAMPLE_LINES = 20
+_SAMPLE_CHARACTERS = 4_000
+#: Tried in this order; what is valid UTF-8 is hardly ever anything else.
+_UTF_8 = ("utf-8", "cp1252")
+_MARKS = {b"\xef\xbb\xbf": ("utf-8-sig",), b"\xff\xfe": ("utf-16",), b"\xfe\xff": ("utf-16",)}
+#: Control characters that no text has; any eight bits are a text of cp1252 but for these.
+_NO_TEXT = re.compile(r"[\x01-\x08\x0e-\x1f\x7f]")
+NOT_TEXT = "the file is no text: save it as CSV with the encoding UTF-8"
+
+#: A spreadsheet would run a cell that begins so.
+_FORMULA = re.compile(r"'*[=+\-@\t\r]")
+#: The columns that come before a file's own in a file of its rejected rows.
+REJECTED_COLUMNS = ("line", "error")
+
+
+class FileRow(NamedTuple):
+    """A row of a file: the line on which it begins, its cells as they stand there, and what is wrong with its form."""
+
+    line: int
+    cells: list[str]
+    errors: list[FieldError]
+
+
+@dataclass(frozen=True, slots=True)
+class CsvFile:
+    """A CSV file that was looked through: how to read it, and what its columns are called."""
+
+    file: BinaryIO
+    encoding: str
+    #: The encoding is a guess: another of eight bits would have been valid too.
+    guessed: bool
+    separator: str
+    columns: list[str]
+    #: Physical lines of the whole file.
+    lines: int
+    #: It is a file of rejected rows, as `rejected_row` writes it; its own two columns are in none of its rows.
+    rejected: bool
+
+    def rows(self) -> Iterator[FileRow]:
+        """Read the rows after the header. A line without any text in its cells is no row."""
+        with _text(self.file, self.encoding) as text:
+            for line, cells, broken in islice(_records(text, self.separator), 1, None):
+                if broken:
+                    yield FileRow(line, [], [FieldError(ErrorCode.INVALID, broken, None)])
+                    continue
+                own = [_bare(cell) for cell in cells[len(REJECTED_COLUMNS) :]] if self.rejected else cells
+                yield FileRow(line, own, list(self._mistakes(own)))
+
+    def _mistakes(self, cells: list[str]) -> Iterator[FieldError]:
+        if len(cells) != len(self.columns):
+            yield FieldError(ErrorCode.INVALID, f"the row has {len(cells)} cells, the header has {len(self.columns)}", None)
+        for column, cell in zip(self.columns, cells, strict=False):
+            if len(cell) * 4 > TEXT_BYTES and len(cell.encode()) > TEXT_BYTES:
+                yield FieldError(ErrorCode.TOO_LONG, f"column {shown(column)}: longer than {TEXT_BYTES:,} bytes", None)
+
+
+def read_csv(file: BinaryIO) -> CsvFile:
+    """Look through a CSV file and read its header.
+
+    Raises ValueError, with one line that says what to do, where it is no text or empty.
+    """
+    encoding, guessed, lines = _survey(file)
+    with _text(file, encoding) as text:
+        head = [line for line in islice(text, _SAMPLE_LINES) if line.strip()]
+    separator = find_separator("".join(head)[:_SAMPLE_CHARACTERS])
+    with _text(file, encoding) as text:
+        _, cells, broken = next(_records(text, separator), (0, [], None))
+    if broken:
+        raise ValueError(f"the header cannot be read: {broken}")
+    if not cells:
+        raise ValueError("the file is empty: its first line must name the columns")
+    columns = [cell.strip() for cell in cells]
+    rejected = tuple(columns[: len(REJECTED_COLUMNS)]) == REJECTED_COLUMNS
+    if rejected:
+        columns = [_bare(column) for column in columns[len(REJECTED_COLUMNS) :]]
+    return CsvFile(file, encoding, guessed, separator, columns, lines, rejected)
+
+
+def _survey(file: BinaryIO) -> tuple[str, bool, int]:
+    """Find the encoding by decoding the whole file, and count its lines."""
+    file.seek(0)
+    start = file.read(4)
+    if start == b"PK\x03\x04":
+        raise ValueError("the file is an Excel workbook or an archive: save it as CSV with the encoding UTF-8")
+    encodings = next((encodings for mark, encodings in _MARKS.items() if start.startswith(mark)), _UTF_8)
+    for encoding in encodings:
+        guessed = encoding == "cp1252"
+        try:
+            with _text(file, encoding) as text:
+                return encoding, guessed, _count_lines(text, guessed=guessed)
+        except UnicodeDecodeError:
+            continue
+    raise ValueError(NOT_TEXT)
+
+
+def _count_lines(text: TextIO, *, guessed: bool) -> int:
+    count = 0
+    while line := text.readline(MOST_LINE):
+        count += 1
+        if "\0" in line or (guessed and _NO_TEXT.search(line)):
+            raise ValueError(NOT_TEXT)
+        if len(line) == MOST_LINE:
+            raise ValueError(f"line {count} has more than {MOST_LINE:,} characters: save the file as CSV, a row a line")
+    return count
+
+
+def find_separator(sample: str) -> str:
+    """Find the separator of a table from its first lines: a comma, a semicolon, a tab or a bar that its header has.
+
+    Where nothing tells, it is the comma.
+    """
+    header = next((line for line in sample.splitlines() if line.strip()), "")
+    candidates = "".join(separator for separator in SEPARATORS if separator in header)
+    if len(candidates) < 2:
+        return candidates or ","
+    try:
+        return csv.Sniffer().sniff(sample, candidates).delimiter
+    except csv.Error:
+        return max(candidates, key=header.count)  # the first, which is the comma, where two are as frequent
+
+
+def _records(text: TextIO, separator: str) -> Iterator[tuple[int, list[str], str | None]]:
+    """Read records: the physical line on which each begins, its cells, and what kept it from being read.
+
+    After a record that cannot be read, the next one begins on the line after it. The csv module's own limit of
+    131,072 characters a cell keeps a quote that is never closed from swallowing the file.
+    """
+    reader = csv.reader(text, delimiter=separator, strict=True)
+    while True:
+        line = reader.line_num + 1
+        try:
+            cells = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            yield line, [], f"{error}: write a quote inside a cell twice, close each that is open, keep cells under {TEXT_BYTES:,} bytes"
+            continue
+        if any(cell and not cell.isspace() for cell in cells):
+            yield line, cells, None
+
+
+@contextmanager
+def _text(file: BinaryIO, encoding: str) -> Iterator[TextIO]:
+    """Read the file from its start, line endings as they are; it stays open."""
+    file.seek(0)
+    text = TextIOWrapper(file, encoding, newline="")
+    try:
+        yield text
+    finally:
+        text.detach()
+
+
+def with_attributes(mapping: Iterable[tuple[str, str | None]], settled: Container[str]) -> list[tuple[str, str | None]]:
+    """Let each column that no field takes fill an attribute of its name, unless it is `settled` that it fills nothing, or nameless."""
+    return [(column, field or (f"attributes.{column}" if column and column not in settled else None)) for column, field in mapping]
+
+
+def row_reader(fields: Sequence[str | None]) -> "RowReader":
+    """Prepare to read cells as lead fields: for each column its field, `attributes.NAME`, or None."""
+    plain = [(at, field) for at, field in enumerate(fields) if field and not field.startswith("attributes.")]
+    own = [(at, field.removeprefix("attributes.")) for at, field in enumerate(fields) if field and field.startswith("attributes.")]
+    return RowReader(plain, own)
+
+
+class RowReader(NamedTuple):
+    """Reads the cells of a row as a lead's fields."""
+
+    fields: list[tuple[int, str]]
+    attributes: list[tuple[int, str]]
+
+    def read(self, cells: Sequence[str]) -> dict[str, Any]:
+        """Give what the row sets; a blank cell is not given, so that a file never clears."""
+        row: dict[str, Any] = {field: cells[at] for at, field in self.fields if cells[at] and not cells[at].isspace()}
+        if own := {key: cells[at].strip() for at, key in self.attributes if cells[at] and not cells[at].isspace()}:
+            row["attributes"] = own
+        return row
+
+
+def raw_row(columns: Sequence[str], cells: Sequence[str]) -> dict[str, str]:
+    """Give the cells by column, as they stood in the file; those beyond the header by their number."""
+    names = chain(columns, (f"column {number}" for number in range(len(columns) + 1, len(cells) + 1)))
+    return dict(zip(names, cells, strict=False))
+
+
+def rejected_header(columns: Sequence[str]) -> list[str]:
+    """Head a file of rejected rows: it can be mended and imported as it is, under the same mapping."""
+    return [*REJECTED_COLUMNS, *map(_safe, columns)]
+
+
+def rejected_row(row: FileRow, errors: Iterable[FieldError]) -> list[str]:
+    """Write a rejected row: its line, why, and its cells, of which a spreadsheet runs none.
+
+    Line and reason come first, so that a row with too many or too few cells stays as it was.
+    """
+    reasons = "; ".join(f"{error.field}: {error.message}" if error.field else error.message for error in errors)
+    return [str(row.line), _safe(reasons), *map(_safe, row.cells)]
+
+
+def _safe(cell: str) -> str:
+    """Put an apostrophe before a cell that a spreadsheet would take for a formula; `_bare` takes it away again."""
+    return f"'{cell}" if _FORMULA.match(cell) else cell
+
+
+def _bare(cell: str) -> str:
+    return cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell

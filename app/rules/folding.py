@@ -1,0 +1,36 @@
+"""What is left of a text when case and accents don't count: what filters, search and matching compare."""
+
+import re
+from unicodedata import combining, normalize
+
+#: A search word is cut to this many code points, on both sides: index entries have a limit, and nobody types more.
+WORD_LENGTH = 100
+
+# `\w` is `str.isalnum` and the underscore, so this is: letters and digits, nothing else.
+_WORD = re.compile(r"[^\W_]+")
+
+
+def fold(text: str) -> str:
+    """Take case and accents away: NFKD, combining marks dropped, case-folded, NFC.
+
+    The same text comes back from a second fold, whatever the characters (a test goes through all that have case or accents).
+    """
+    if text.isascii():
+        return text.lower()
+    bare = "".join([character for character in normalize("NFKD", text) if not combining(character)])
+    return normalize("NFC", bare.casefold())
+
+
+def words(text: str) -> list[str]:
+    """Fold a text and split it at all that is no letter or digit: `O'Neil-Çelik` is `o`, `neil`, `celik`."""
+    return _WORD.findall(fold(text))
+
+
+def search_words(query: str) -> list[str]:
+    """List the words that a search asks for, each once; none where the query has no letter or digit."""
+    return list(dict.fromkeys([word[:WORD_LENGTH] for word in words(query)]))
+
+
+def search_text(*texts: str | None) -> str:
+    """Join the distinct words of all the texts by single spaces: what `search` looks in."""
+    return " ".join(search_words(" ".join([text for text in texts if text])))

@@ -1,0 +1,110 @@
+import re
+
+import pytest
+
+from app.rules.columns import closest, find_field, map_columns
+from app.rules.fields import LEAD_FIELDS
+
+
+@pytest.mark.parametrize(
+    ("field", "headers"),
+    {
+        "id": ["id", "ID", "Lead ID", "lead_id"],
+        "crmId": ["crm_id", "CRM-ID", "External ID"],
+        "email": ["E-mail Address", "mail", "Courriel", "E-Mail-Adresse", "correo electrónico", "Indirizzo e-mail"],
+        "firstName": ["first_name", "Prénom", "Vorname", "Nombre", "given name"],
+        "lastName": ["LAST NAME", "Nom de famille", "Nachname", "Apellidos", "Cognome"],
+        "company": ["Company Name", "Société", "Firma", "Organisation", "Empresa", "Azienda"],
+        "title": ["position", "jobTitle", "Titre", "Funktion", "Job Title", "Cargo", "Ruolo"],
+        "phone": ["phone_number", "Tel.", "Téléphone", "mobile", "Telefonnummer", "Teléfono", "Cellulare"],
+        "website": ["Web site", "URL", "Site web", "Webseite"],
+        "linkedinUrl": ["LinkedIn", "linkedin url", "linkedin_profile"],
+        "location": ["City", "Ville", "Ort", "Ciudad", "Città"],
+        "source": ["Lead Source", "Quelle"],
+        "status": ["Lead status", "Statut"],
+        "notes": ["Comments", "Bemerkungen"],
+        "optInAt": ["opt_in_at", "opt-in date"],
+    }.items(),
+)
+def test_a_column_is_known_by_the_names_that_people_give_it(field: str, headers: list[str]):
+    assert [find_field(header) for header in headers] == [field] * len(headers)
+
+
+def test_every_field_but_the_object_is_known_by_its_own_name():
+    for field in LEAD_FIELDS:
+        assert find_field(field.name) == (None if field.name == "attributes" else field.name)
+
+
+def test_a_caller_s_own_field_is_itself_and_what_nobody_knows_is_none():
+    assert find_field(" attributes.Shoe size ") == "attributes.Shoe size"
+    assert find_field("attributes.") is None
+    assert find_field("shoe size") is None
+    assert find_field("") is None
+
+
+def test_a_slip_of_the_finger_finds_what_was_meant():
+    assert closest("emial") == "email"
+    assert closest("frist name") == "firstName"
+    assert closest("zzzzzz") is None
+
+
+def test_columns_are_mapped_in_their_order_and_the_unknown_ones_to_none():
+    headers = ["firstName", "lastName", "email", "company", "position", "linkedinUrl", " Shoe size", "", ""]
+    assert map_columns(headers, {}) == [
+        ("firstName", "firstName"),
+        ("lastName", "lastName"),
+        ("email", "email"),
+        ("company", "company"),
+        ("position", "title"),
+        ("linkedinUrl", "linkedinUrl"),
+        ("Shoe size", None),
+        ("", None),
+        ("", None),
+    ]
+
+
+def test_what_is_given_goes_before_what_a_name_says():
+    given = {"Contact": "email", "size ": "attributes.size", "phone": None}
+    assert map_columns(["email", "Contact", "size", "phone"], given) == [
+        ("email", None),
+        ("Contact", "email"),
+        ("size", "attributes.size"),
+        ("phone", None),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("headers", "given", "message"),
+    [
+        (["email", "a", " a"], {}, "The column 'a' is there twice: rename one of them."),
+        (
+            ["email", "phone", "mobile"],
+            {},
+            "The columns 'phone' and 'mobile' both fill `phone`: map one of them to another field, or to none.",
+        ),
+        (
+            ["email", "x", "y"],
+            {"x": "title", "y": "title"},
+            "The columns 'x' and 'y' both fill `title`: map one of them to another field, or to none.",
+        ),
+        (["email", "Phone"], {"phone": "phone"}, "The file has no column 'phone': did you mean 'Phone'?"),
+        (["email"], {"zzz": "phone"}, "The file has no column 'zzz'."),
+        (["email", "x"], {"x": "fristName"}, "A lead has no field 'fristName': did you mean 'firstName'?"),
+        (["email", "x"], {"x": "first_name"}, "A lead has no field 'first_name': did you mean 'firstName'?"),
+        (["email", "x"], {"x": "attributes"}, "A lead has no field 'attributes'."),
+        (["email", "x"], {"x": "qqqq"}, "A lead has no field 'qqqq'."),
+        (
+            ["first name", "phone"],
+            {},
+            "No column says which lead a row is about: name one `email`, `crmId` or `id`, or say in `mapping` which it is.",
+        ),
+        (
+            ["email"],
+            {"email": None},
+            "No column says which lead a row is about: name one `email`, `crmId` or `id`, or say in `mapping` which it is.",
+        ),
+    ],
+)
+def test_columns_that_cannot_be_told_apart_are_refused_with_what_to_do(headers, given, message):
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        map_columns(headers, given)

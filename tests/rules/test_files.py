@@ -1,0 +1,213 @@
+import csv
+import io
+import time
+
+import pytest
+
+from app.rules.fields import ErrorCode, FieldError
+from app.rules.files import (
+    FileRow,
+    find_separator,
+    raw_row,
+    read_csv,
+    rejected_header,
+    rejected_row,
+    row_reader,
+    with_attributes,
+)
+
+
+def rows_of(data: bytes) -> list[tuple[int, list[str]]]:
+    return [(row.line, row.cells) for row in read_csv(io.BytesIO(data)).rows()]
+
+
+@pytest.mark.parametrize(
+    ("data", "encoding", "guessed"),
+    [
+        ("name\nZoë\n".encode(), "utf-8", False),
+        ("name\nZoë\n".encode("utf-8-sig"), "utf-8-sig", False),
+        ("name\nZoë\n".encode("utf-16"), "utf-16", False),
+        (b"\xfe\xff" + "name\nZoë\n".encode("utf-16-be"), "utf-16", False),
+        ("name\nZoë\n".encode("cp1252"), "cp1252", True),
+    ],
+)
+def test_the_encoding_is_found_and_a_guess_is_told(data: bytes, encoding: str, guessed: bool):
+    table = read_csv(io.BytesIO(data))
+    assert (table.encoding, table.guessed, table.columns) == (encoding, guessed, ["name"])
+    assert rows_of(data) == [(2, ["Zoë"])]
+
+
+def test_one_letter_of_another_encoding_far_down_the_file_is_seen():
+    data = b"name\n" + b"Anna\n" * 50_000 + "Zoë\n".encode("cp1252")
+    table = read_csv(io.BytesIO(data))
+    assert (table.encoding, table.lines) == ("cp1252", 50_002)
+    assert [row.cells for row in table.rows()][-1] == ["Zoë"]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"email\nann\x00@example.com\n",
+        "email\nann@example.com\n".encode("utf-16-le"),
+        b"\xff\xfe\x00\x00e\x00\x00\x00",
+        b"\x89PNG\r\n\x1a\n" + bytes(range(256)),
+        b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\x01\x02",
+        b"email\n\x81\x8d\n",
+        b"\xff\xfee\x00m",  # half a character
+        b"\xff\xfee\x00\x00\xd8x\x00",  # half a pair
+    ],
+)
+def test_what_is_no_text_is_refused_in_one_line(data: bytes):
+    with pytest.raises(ValueError, match="the file is no text") as refused:
+        read_csv(io.BytesIO(data))
+    assert str(refused.value) == "the file is no text: save it as CSV with the encoding UTF-8"
+
+
+def test_a_workbook_is_named_as_what_it_is():
+    with pytest.raises(ValueError, match="Excel workbook or an archive: save it as CSV"):
+        read_csv(io.BytesIO(b"PK\x03\x04" + bytes(100)))
+
+
+@pytest.mark.parametrize("data", [b"", b"\n\n", b"\xef\xbb\xbf", b" \r\n \r\n", b",,,\n"])
+def test_an_empty_file_is_refused(data: bytes):
+    with pytest.raises(ValueError, match="the file is empty: its first line must name the columns"):
+        read_csv(io.BytesIO(data))
+
+
+def test_a_line_without_end_is_refused_and_not_held():
+    with pytest.raises(ValueError, match="line 2 has more than 1,000,000 characters"):
+        read_csv(io.BytesIO(b"email\n" + b"x" * 1_000_000))
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
+def test_each_separator_is_found(separator: str):
+    data = f"email{separator}name\nann@example.com{separator}Ann\n".encode()
+    assert read_csv(io.BytesIO(data)).separator == separator
+    assert rows_of(data) == [(2, ["ann@example.com", "Ann"])]
+
+
+@pytest.mark.parametrize(
+    ("sample", "separator"),
+    [
+        ("email\nann@example.com\n", ","),
+        ("", ","),
+        ("email;notes\na@example.com;one, two, three\nb@example.com;four, five\n", ";"),
+        ('"Name, first";email\n"Lee, Ann";a@example.com\n', ";"),
+        ("a,b;c\n", ","),
+    ],
+)
+def test_the_separator_is_one_that_the_header_has_and_the_comma_in_doubt(sample: str, separator: str):
+    assert find_separator(sample) == separator
+
+
+@pytest.mark.parametrize("bait", ['"' * 4_000, '",;' * 1_300, '"a";' * 900 + '"', ",;" * 2_000, '","' * 600 + ";" * 600])
+def test_guessing_the_separator_takes_no_time_on_a_baited_header(bait: str):
+    started = time.perf_counter()
+    find_separator(f",;{bait}"[:4_000])
+    assert time.perf_counter() - started < 1
+
+
+@pytest.mark.parametrize("ending", ["\n", "\r\n", "\r"])
+def test_rows_know_the_line_they_begin_on_whatever_ends_a_line(ending: str):
+    lines = ["email,notes", "a@example.com,one", "", 'b@example.com,"two', "", 'lines"', "   ", " , ", "c@example.com,three"]
+    assert rows_of(ending.join(lines).encode()) == [
+        (2, ["a@example.com", "one"]),
+        (4, ["b@example.com", f"two{ending}{ending}lines"]),
+        (9, ["c@example.com", "three"]),
+    ]
+
+
+def errors_of(data: bytes) -> list[tuple[int, list[tuple[str, str]]]]:
+    return [(row.line, [(error.code.value, error.message) for error in row.errors]) for row in read_csv(io.BytesIO(data)).rows()]
+
+
+def test_a_row_with_more_or_fewer_cells_than_the_header_is_that_row_s_error():
+    assert errors_of(b"email,name\na@example.com\nb@example.com,B\nc@example.com,C,more\n") == [
+        (2, [("INVALID", "the row has 1 cells, the header has 2")]),
+        (3, []),
+        (4, [("INVALID", "the row has 3 cells, the header has 2")]),
+    ]
+
+
+def test_a_cell_too_long_is_that_row_s_error_be_it_long_or_very_long():
+    data = (
+        "email,notes\na@example.com,"
+        + "é" * 5_000
+        + "\nb@example.com,"
+        + "é" * 5_001
+        + "\nc@example.com,"
+        + "x" * 200_000
+        + "\nd@example.com,ok\n"
+    )
+    fits, long, very_long, last = errors_of(data.encode())
+    assert fits == (2, [])
+    assert long == (3, [("TOO_LONG", "column 'notes': longer than 10,000 bytes")])
+    assert very_long[0] == 4
+    assert very_long[1][0][1].startswith("field larger than field limit (131072): ")
+    assert last == (5, [])
+
+
+def test_a_quote_that_is_not_closed_spoils_its_row_and_not_the_file_after_the_limit():
+    filling = b"x@example.com,y\n" * 10_000
+    first, *rest = errors_of(b'email,name\na@example.com,"open\n' + filling)
+    assert first[0] == 2
+    assert first[1][0][0] == "INVALID"
+    assert len(rest) > 1_000
+    assert rest[-1] == (10_002, [])
+
+
+def test_quotes_that_do_not_pair_are_told_and_never_guessed():
+    (line, [(code, message)]), (after, errors) = errors_of(b'email,name\na@example.com,"Bob "the" Builder"\nb@example.com,B\n')
+    assert (line, code, after, errors) == (2, "INVALID", 3, [])
+    assert "write a quote inside a cell twice" in message
+    [(line, [(code, message)])] = errors_of(b'email,name\na@example.com,"open to the end')
+    assert (line, code) == (2, "INVALID")
+    assert message.startswith("unexpected end of data: ")
+
+
+def test_cells_become_fields_and_attributes_and_blank_ones_are_not_given():
+    mapping = with_attributes(
+        [("E-mail", "email"), ("Shoe size", None), ("Left out", None), ("", None), ("Name", "firstName")], {"Left out"}
+    )
+    assert mapping == [("E-mail", "email"), ("Shoe size", "attributes.Shoe size"), ("Left out", None), ("", None), ("Name", "firstName")]
+    reader = row_reader([field for _, field in mapping])
+    assert reader.read(["a@example.com", " 42 ", "x", "y", "Ann"]) == {
+        "email": "a@example.com",
+        "firstName": "Ann",
+        "attributes": {"Shoe size": "42"},
+    }
+    assert reader.read(["a@example.com", " ", "x", "y", " \t "]) == {"email": "a@example.com"}
+
+
+def test_a_raw_row_keeps_cells_beyond_the_header_and_misses_none_that_are_not_there():
+    assert raw_row(["email", "name"], ["a", "b", "c"]) == {"email": "a", "name": "b", "column 3": "c"}
+    assert raw_row(["email", "name"], ["a"]) == {"email": "a"}
+
+
+def test_rejected_rows_run_nothing_in_a_spreadsheet_and_come_back_as_they_were():
+    columns = ["email", "=phone", "notes"]
+    cells = [
+        ["a@@example.com", "+33 6 12 34 56 78", '=HYPERLINK("http://example.com";"x")'],
+        ["-1", "@cmd", "\ttab"],
+        ["\rreturn", "'=quoted already", "''+twice"],
+        ["plain", "'plain quote", ""],
+        ["too", "many", "cells", "=here"],
+        ["few"],
+    ]
+    out = io.StringIO(newline="")
+    writer = csv.writer(out, delimiter=";")
+    writer.writerow(rejected_header(columns))
+    for line, row in enumerate(cells, start=7):
+        writer.writerow(rejected_row(FileRow(line, row, []), [FieldError(ErrorCode.INVALID, "email: has no @", "email")]))
+    text = out.getvalue()
+    for record in csv.reader(io.StringIO(text, newline=""), delimiter=";"):
+        assert not any(cell.startswith(("=", "+", "-", "@", "\t", "\r")) for cell in record)
+
+    table = read_csv(io.BytesIO(text.encode("utf-8-sig")))
+    assert (table.rejected, table.columns) == (True, columns)
+    assert [row.cells for row in table.rows()] == cells
+    assert [bool(row.errors) for row in table.rows()] == [False, False, False, False, True, True]
+
+
+def test_only_a_file_of_rejected_rows_loses_apostrophes():
+    assert rows_of(b"email,phone\na@example.com,'+33 6\n") == [(2, ["a@example.com", "'+33 6"])]

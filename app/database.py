@@ -1,0 +1,265 @@
+"""The engine, the writing transaction and the readers, and what differs between SQLite and PostgreSQL when writing.
+
+Writing goes through one SQLAlchemy transaction a request. Reading goes through raw driver connections (`readers.py` and its two kinds):
+SQLAlchemy's own cost more than the statements do.
+"""
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime
+from functools import cache, lru_cache
+from pathlib import Path
+from typing import Any
+
+import orjson
+import sqlalchemy as sa
+from sqlalchemy import event
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlmodel import SQLModel
+
+from app.column_types import Json, moment_text
+from app.errors import Unavailable
+from app.postgres_readers import PostgresReaders
+from app.readers import Readers
+from app.settings import Settings
+from app.sqlite_readers import SqliteReaders, prepare_sqlite
+
+#: SQLSTATEs after which the same request may simply run again: serialization failure, deadlock.
+_AGAIN = {"40001", "40P01"}
+#: The classes and states of a server that is away, full, or shutting down.
+_AWAY = ("08", "53", "57P")
+#: What a driver's exception says when SQLite has no room, no rights or no time.
+_SQLITE_AWAY = (
+    "database or disk is full",
+    "disk I/O error",
+    "attempt to write a readonly database",
+    "database is locked",
+    "unable to open database file",
+)
+
+
+class Database:
+    """One database: `sqlite+aiosqlite:///FILE` or `postgresql+asyncpg://USER@HOST/NAME`."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.url: URL = make_url(settings.database_url)
+        self.is_postgres = self.url.get_backend_name() == "postgresql"
+        self.engine = _postgres_engine(self.url, settings) if self.is_postgres else _sqlite_engine(self.url, settings)
+        self.readers: Readers = (
+            PostgresReaders(self.url, settings.readers, settings.statement_seconds)
+            if self.is_postgres
+            else SqliteReaders(str(self.url.database), settings.readers, settings.statement_seconds)
+        )
+        #: Rung after every commit. A wake-up carries nothing; whoever wakes reads the log.
+        self.committed = asyncio.Event()
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self.readers.close()
+        await self.engine.dispose()
+
+    @asynccontextmanager
+    async def writing(self) -> AsyncIterator[AsyncConnection]:
+        """Open the one transaction of a mutation: committed at the end of the block, rolled back when the block raises.
+
+        On SQLite it waits its turn for the one writer. A database that is away is `Unavailable`.
+        """
+        try:
+            async with self.engine.begin() as connection:
+                yield connection
+        except PoolTimeout as error:
+            raise Unavailable from error
+        except DBAPIError as error:
+            if is_away(error):
+                raise Unavailable from error
+            raise
+        except OSError as error:
+            raise Unavailable from error
+        self.wake()
+
+    def wake(self) -> None:
+        """Tell whoever waits that something was committed."""
+        self.committed.set()
+        self.committed = asyncio.Event()
+
+
+def is_retryable(error: BaseException | None) -> bool:
+    """Tell a deadlock or a serialization failure, after which the whole request may run again."""
+    while error is not None:
+        if isinstance(error, DBAPIError) and getattr(error.orig, "sqlstate", None) in _AGAIN:
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def is_away(error: DBAPIError) -> bool:
+    """Tell a database that cannot be reached or written to from a mistake of ours."""
+    state = getattr(error.orig, "sqlstate", None)
+    if state is not None:
+        return str(state).startswith(_AWAY)
+    text = str(error.orig)
+    return error.connection_invalidated or any(sign in text for sign in _SQLITE_AWAY)
+
+
+def _sqlite_engine(url: URL, settings: Settings) -> AsyncEngine:
+    if not url.database or url.database == ":memory:":
+        raise ValueError("LEADGRAPH_DATABASE_URL must name a file: readers and the writer have connections of their own")
+    # One writer at a time: SQLite would answer SQLITE_BUSY, and a queue here is fairer than its retries.
+    engine = create_async_engine(url, pool_size=1, max_overflow=0, pool_timeout=settings.request_seconds, hide_parameters=True)
+
+    @event.listens_for(engine.sync_engine, "connect")
+    def _prepare(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None  # the driver would begin transactions of its own
+        connection.run_async(lambda raw: prepare_sqlite(raw, writing=True))
+
+    @event.listens_for(engine.sync_engine, "begin")
+    def _begin(connection: sa.Connection) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    return engine
+
+
+def _postgres_engine(url: URL, settings: Settings) -> AsyncEngine:
+    return create_async_engine(
+        url,
+        pool_size=settings.writers,
+        max_overflow=0,
+        pool_timeout=settings.request_seconds,
+        pool_pre_ping=True,
+        hide_parameters=True,  # an error of the driver would tell the values of a row
+        connect_args={"timeout": 3, "server_settings": {"timezone": "UTC", "application_name": "leadgraph"}},
+    )
+
+
+def database_file(url: URL) -> Path | None:
+    """Name the file of a SQLite database."""
+    return Path(str(url.database)) if url.get_backend_name() == "sqlite" else None
+
+
+async def lock_workspace(connection: AsyncConnection, workspace: str, *, alone: bool) -> None:
+    """Take the workspace's lock until the transaction ends: shared for one root field, alone for more.
+
+    Two requests of several root fields could otherwise wait for each other's leads in a circle. SQLite has one writer anyway.
+    """
+    if connection.dialect.name == "postgresql":
+        number = int.from_bytes(hashlib.blake2b(workspace.encode(), digest_size=8).digest(), signed=True)
+        lock = sa.func.pg_advisory_xact_lock if alone else sa.func.pg_advisory_xact_lock_shared
+        await connection.execute(sa.select(lock(sa.bindparam("number", number, sa.BigInteger))))
+
+
+def table_of(model: type[SQLModel]) -> sa.Table:
+    """Give the Core table of a model."""
+    return model.__table__  # type: ignore[attr-defined, no-any-return]
+
+
+def packed(table: sa.Table, rows: Iterable[dict[str, Any]], names: Sequence[str], *, postgres: bool) -> str:
+    """Write rows as the one JSON text that `unpacked` reads, each value the way its column keeps it.
+
+    PostgreSQL reads members by name; SQLite reads them by place in half the time.
+    """
+    json_types = [(place, kind) for place, name in enumerate(names) if isinstance(kind := table.c[name].type, Json)]
+    out: list[Any] = []
+    for row in rows:
+        chosen = [row[name] for name in names]
+        for place, kind in json_types:
+            if chosen[place] is not None:
+                text = kind.write(chosen[place])
+                chosen[place] = orjson.Fragment(text) if postgres else text
+        out.append(dict(zip(names, chosen, strict=True)) if postgres else chosen)
+    return orjson.dumps(out, option=orjson.OPT_PASSTHROUGH_DATETIME, default=_plain).decode()
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return moment_text(value)
+    raise TypeError(f"cannot store {type(value).__name__}")
+
+
+def unpacked(table: sa.Table, names: Sequence[str], *, postgres: bool) -> sa.FromClause:
+    """Rows in a statement, from one JSON text bound once as `:rows`: any number of rows, one statement, one bind."""
+    rows = sa.bindparam("rows", type_=sa.Text)
+    if postgres:
+        columns = [sa.column(name, table.c[name].type) for name in names]
+        return (
+            sa.func.json_to_recordset(sa.cast(rows, postgresql.JSON)).table_valued(*columns).render_derived(name="given", with_types=True)
+        )
+    each = sa.func.json_each(rows).table_valued("value").alias("each")
+    members = [
+        sa.type_coerce(sa.func.json_extract(each.c.value, sa.literal_column(f"'$[{place}]'")), table.c[name].type).label(name)
+        for place, name in enumerate(names)
+    ]
+    return sa.select(*members).subquery("given")
+
+
+@lru_cache(maxsize=500)
+def _insert(table: sa.Table, names: tuple[str, ...], returning: tuple[str, ...], *, postgres: bool, ignore: bool) -> sa.Insert:
+    given = unpacked(table, names, postgres=postgres)
+    # SQLite would read the ON of "on conflict" as a join's, were there no WHERE.
+    chosen = sa.select(*[given.c[name] for name in names]).where(sa.literal_column("1 = 1"))
+    insert = (postgresql.insert if postgres else sqlite.insert)(table).from_select(list(names), chosen, include_defaults=False)
+    if ignore:
+        insert = insert.on_conflict_do_nothing()
+    return insert.returning(*[table.c[name] for name in returning]) if returning else insert
+
+
+async def insert_rows(
+    connection: AsyncConnection, table: sa.Table, rows: Sequence[dict[str, Any]], *, ignore: bool = False, returning: Sequence[str] = ()
+) -> list[sa.Row[Any]]:
+    """Insert all rows in one statement; every row names the same columns.
+
+    With `ignore`, rows that meet a unique value are left out, and `returning` tells which went in.
+    """
+    if not rows:
+        return []
+    postgres = connection.dialect.name == "postgresql"
+    # A column without a value in any row is null as it is: leads have many such columns, and each costs time.
+    names = tuple(name for name in rows[0] if any(row[name] is not None for row in rows))
+    statement = _insert(table, names, tuple(returning), postgres=postgres, ignore=ignore)
+    result = await connection.execute(statement, {"rows": packed(table, rows, names, postgres=postgres)})
+    return list(result.all()) if returning else []
+
+
+@cache
+def _update(table: sa.Table, keys: tuple[str, ...], names: tuple[str, ...], *, postgres: bool) -> sa.Update:
+    given: Any = unpacked(table, (*keys, *names), postgres=postgres)
+    if not postgres:
+        # Without a limit SQLite would make the table the outer loop, and read the whole text again for each of its rows.
+        given = sa.select(given).limit(sa.literal_column("-1")).subquery("given")
+    mine = [table.c[key] == given.c[key] for key in keys]
+    return sa.update(table).values({name: given.c[name] for name in names}).where(table.c.workspace_id == sa.bindparam("workspace"), *mine)
+
+
+async def update_rows(
+    connection: AsyncConnection, table: sa.Table, workspace: str, rows: Sequence[dict[str, Any]], *, keys: Sequence[str] = ("id",)
+) -> None:
+    """Write all the rows' columns but the keys, where the keys are equal, in one statement."""
+    if not rows:
+        return
+    postgres = connection.dialect.name == "postgresql"
+    names = tuple(name for name in rows[0] if name not in keys)
+    statement = _update(table, tuple(keys), names, postgres=postgres)
+    text = packed(table, rows, (*keys, *names), postgres=postgres)
+    await connection.execute(statement, {"rows": text, "workspace": workspace})
+
+
+def among(column: sa.ColumnElement[Any], name: str, *, postgres: bool) -> sa.ColumnElement[bool]:
+    """Tell whether a text column is in a list that is one bind, `name`: the statement is the same for any number of values.
+
+    Bind what `listed` gives.
+    """
+    if postgres:
+        return column == sa.any_(sa.bindparam(name, type_=postgresql.ARRAY(sa.Text)))
+    each = sa.func.json_each(sa.bindparam(name, type_=sa.Text)).table_valued("value")
+    return column.in_(sa.select(each.c.value))
+
+
+def listed(values: Iterable[str], *, postgres: bool) -> Any:
+    """Give a list the form in which `among` binds it."""
+    return list(values) if postgres else orjson.dumps(list(values)).decode()

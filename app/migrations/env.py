@@ -1,0 +1,10 @@
+"""What Alembic runs: always on a connection that the caller opened, inside the caller's transaction."""
+
+from alembic import context
+from sqlmodel import SQLModel
+
+import app.tables  # noqa: F401  (the metadata is filled by it)
+
+connection = context.config.attributes["connection"]
+context.configure(connection=connection, target_metadata=SQLModel.metadata, compare_type=True)
+context.run_migrations()

@@ -1,0 +1,131 @@
+"""Law 4, held for every statement that Core compiles while the tests run: each table in it has its own workspace predicate.
+
+The compiler itself is watched, so that neither the planner's statements nor those of raw readers escape.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine.default import StrCompileDialect
+from sqlalchemy.sql import compiler
+from sqlalchemy.sql.dml import Delete, Insert, Update
+from sqlalchemy.sql.elements import BindParameter, ClauseElement
+from sqlalchemy.sql.selectable import CompoundSelect, Join
+from sqlmodel import SQLModel
+
+from app.actions import jobs, users, workspaces
+from app.tables import Workspace
+
+#: What may look beyond one workspace, and why. Statements are named by the object, or by what only they ask.
+EXCEPTIONS: dict[str, Callable[[ClauseElement, str], bool]] = {
+    "claiming jobs": lambda statement, _sql: statement in (jobs._CLAIM, jobs._FOUND, jobs._ANY_DUE),
+    "finding a user's workspaces": lambda statement, _sql: statement is users._BY_EMAIL,
+    "finding a workspace by its slug": lambda statement, _sql: statement is workspaces.BY_SLUG,
+    "the jobs of other tests, cancelled so that a worker under test finds its own": lambda _statement, sql: (
+        sql.startswith("UPDATE job SET status=") and "WHERE" not in sql
+    ),
+    "the tables of Alembic and of the test": lambda _statement, sql: "alembic_version" in sql or "sqlite_master" in sql,
+}
+
+#: `viewer.workspaces` reads the rows of those workspaces that the caller's token opens, by their ids.
+_CHOSEN = "workspace"
+
+_OURS = frozenset(SQLModel.metadata.tables.values())
+
+unwalled: list[str] = []
+_seen: set[str] = set()
+#: Compiles nothing. `Select.get_final_froms` asks a new one for each subquery, and compiles that whole each time.
+_IDLE = compiler.StrSQLCompiler(StrCompileDialect(), None)
+
+
+def watch_compiler() -> None:
+    """Check every statement from now on, once."""
+    start = compiler.SQLCompiler.__init__
+
+    def watched(self: Any, dialect: Any, statement: Any, *args: Any, **kwargs: Any) -> None:
+        start(self, dialect, statement, *args, **kwargs)
+        if isinstance(statement, sa.Select | CompoundSelect | Insert | Update | Delete) and self.string not in _seen:
+            _seen.add(self.string)
+            unwalled.extend(holes(statement, self.string))
+
+    compiler.SQLCompiler.__init__ = watched  # type: ignore[method-assign]
+
+
+def holes(statement: ClauseElement, sql: str) -> list[str]:
+    """Name the tables of a statement that have no predicate of their own, unless the statement is an exception."""
+    if any(excepted(statement, sql) for excepted in EXCEPTIONS.values()):
+        return []
+    return [f"{name} in: {' '.join(sql.split())[:400]}" for name in _open_tables(statement, frozenset(), {})]
+
+
+def _open_tables(element: Any, outer: frozenset[Any], seen: dict[tuple[int, frozenset[Any]], Any]) -> Iterator[str]:
+    # A subquery hangs below every column that is taken from it: seen once, or the walk would double with each level.
+    if (id(element), outer) in seen:
+        return
+    seen[id(element), outer] = element  # held, so that no other gets its id meanwhile
+    inner = outer
+    if isinstance(element, sa.Select):
+        sources = element._compile_state_factory(element, _IDLE)._get_display_froms()
+        own = [table for source in sources for table in _tables(source) if table not in outer]
+        conditions = [*element._where_criteria, *(join.onclause for source in sources for join in _joins(source))]
+        yield from (_name(table) for table in own if not _walled(table, conditions))
+        inner = outer | frozenset(own)
+    elif isinstance(element, Update | Delete):
+        if element.table in _OURS and not _walled(element.table, list(element._where_criteria)):
+            yield _name(element.table)
+        inner = outer | {element.table}
+    elif isinstance(element, Insert):
+        inner = outer | {element.table}
+    for child in element.get_children():
+        yield from _open_tables(child, inner, seen)
+
+
+def _tables(source: Any) -> Iterator[Any]:
+    if isinstance(source, Join):
+        yield from _tables(source.left)
+        yield from _tables(source.right)
+    elif getattr(source, "element", source) in _OURS:
+        yield source
+
+
+def _joins(source: Any) -> Iterator[Join]:
+    if isinstance(source, Join):
+        yield source
+        yield from _joins(source.left)
+        yield from _joins(source.right)
+
+
+def _walled(table: Any, conditions: list[Any]) -> bool:
+    column = table.c.id if _name(table) == Workspace.__tablename__ else table.c.workspace_id
+    return any(_is_wall(condition, column) for clause in conditions for condition in _conjuncts(clause))
+
+
+def _conjuncts(clause: Any) -> Iterator[Any]:
+    if getattr(clause, "operator", None) is sa.sql.operators.and_:
+        for part in clause.clauses:
+            yield from _conjuncts(part)
+    elif type(clause).__name__ == "Grouping":
+        yield from _conjuncts(clause.element)
+    else:
+        yield clause
+
+
+def _is_wall(condition: Any, column: Any) -> bool:
+    sides = (getattr(condition, "left", None), getattr(condition, "right", None))
+    if column.name == "id" and any(side is column for side in sides) and "workspace" not in _bind_names(condition):
+        # `viewer.workspaces`: the ids that the token opens are one bind.
+        return any(isinstance(part, BindParameter) for part in sa.sql.visitors.iterate(condition))
+    if not any(side is column for side in sides) or getattr(condition, "operator", None) is not sa.sql.operators.eq:
+        return False
+    other = sides[1] if sides[0] is column else sides[0]
+    # Inside `viewer.workspaces` the workspace is the row's own.
+    return (isinstance(other, BindParameter) and other.key == _CHOSEN) or getattr(other, "name", None) == "id"
+
+
+def _bind_names(condition: Any) -> set[str]:
+    return {part.key for part in sa.sql.visitors.iterate(condition) if isinstance(part, BindParameter)}
+
+
+def _name(table: Any) -> str:
+    return str(getattr(table, "element", table).name)

@@ -1,0 +1,123 @@
+"""The activity log: everything that happened, in the order of commits. All else that tells of the past reads it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+import sqlalchemy as sa
+
+from app.actions.work import Work
+from app.database import insert_rows, table_of
+from app.rules.folding import fold
+from app.rules.ids import new_id
+from app.tables import Activity, WorkspaceCounter
+
+ACTIVITY = table_of(Activity)
+_COUNTER = table_of(WorkspaceCounter)
+
+
+class ActivityKind(StrEnum):
+    """What may happen."""
+
+    LEAD_CREATED = "LEAD_CREATED"
+    LEAD_UPDATED = "LEAD_UPDATED"
+    LEAD_DELETED = "LEAD_DELETED"
+    STATUS_CHANGED = "STATUS_CHANGED"
+    ASSIGNED = "ASSIGNED"
+    SCORED = "SCORED"
+    CAMPAIGN_JOINED = "CAMPAIGN_JOINED"
+    CAMPAIGN_LEFT = "CAMPAIGN_LEFT"
+    EMAIL_SCHEDULED = "EMAIL_SCHEDULED"
+    EMAIL_SENT = "EMAIL_SENT"
+    EMAIL_FAILED = "EMAIL_FAILED"
+    EMAIL_CANCELLED = "EMAIL_CANCELLED"
+    CAMPAIGN_CREATED = "CAMPAIGN_CREATED"
+    CAMPAIGN_UPDATED = "CAMPAIGN_UPDATED"
+    CAMPAIGN_DELETED = "CAMPAIGN_DELETED"
+    ADMINISTERED = "ADMINISTERED"
+    LEAD_ERASED = "LEAD_ERASED"
+    EVENT = "EVENT"
+
+
+@dataclass(slots=True)
+class Entry:
+    """Something that happened and is not yet in the log; who did it, when and in which batch `record` knows."""
+
+    kind: ActivityKind
+    lead_id: str | None = None
+    campaign_id: str | None = None
+    email_id: str | None = None
+    subject_id: str | None = None
+    event: str | None = None
+    status: str | None = None
+    changes: list[dict[str, Any]] = field(default_factory=list)
+    attributes: dict[str, Any] = field(default_factory=dict)
+    distinct_id: str | None = None
+    occurred_at: datetime | None = None
+
+
+def moment(value: datetime) -> str:
+    """Write a moment as the API does: in UTC, the fraction (six digits) only where there is one."""
+    return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def change(name: str, before: Any, after: Any) -> dict[str, Any]:
+    """Write one changed field as the log keeps it; `name` is the contract's, moments become the API's text."""
+    return {"field": name, "before": _plain(before), "after": _plain(after)}
+
+
+def _plain(value: Any) -> Any:
+    return moment(value) if isinstance(value, datetime) else value
+
+
+_TAKE_NUMBERS = (
+    sa.update(_COUNTER)
+    .values(sequence=_COUNTER.c.sequence + sa.bindparam("count", type_=sa.BigInteger))
+    .where(_COUNTER.c.workspace_id == sa.bindparam("workspace"))
+    .returning(_COUNTER.c.sequence)
+)
+
+
+async def record(work: Work, entries: Sequence[Entry]) -> list[dict[str, Any]]:
+    """Write what happened to the log, in the order given, and give its rows.
+
+    Call it when the business rows are written: from here to the commit nobody else of the workspace gets a number.
+    """
+    if not entries:
+        return []
+    taken = await work.rows(_TAKE_NUMBERS, {"count": len(entries)})
+    first = taken[0]["sequence"] - len(entries) + 1
+    rows = [_row(work, entry, sequence) for sequence, entry in enumerate(entries, first)]
+    await insert_rows(work.connection, ACTIVITY, rows)
+    return rows
+
+
+def _row(work: Work, entry: Entry, sequence: int) -> dict[str, Any]:
+    return {
+        "workspace_id": work.workspace,
+        "id": new_id("act"),
+        "sequence": sequence,
+        "kind": entry.kind.value,
+        "event": entry.event,
+        "event_folded": None if entry.event is None else fold(entry.event),
+        "lead_id": entry.lead_id,
+        "campaign_id": entry.campaign_id,
+        "actor_id": work.caller.actor_id,
+        "email_id": entry.email_id,
+        "subject_id": entry.subject_id,
+        "status": entry.status,
+        "changes": entry.changes,
+        "attributes": entry.attributes,
+        "distinct_id": entry.distinct_id,
+        "occurred_at": entry.occurred_at or work.now,
+        "recorded_at": work.now,
+        "batch_id": work.batch_id,
+        "request_id": work.request_id,
+    }
+
+
+async def administered(work: Work, event: str, subject_id: str, changes: Sequence[dict[str, Any]] = ()) -> None:
+    """Log that a user, key or rule was changed; `event` says which and how: `user.created`. Never a secret in `changes`."""
+    await record(work, [Entry(ActivityKind.ADMINISTERED, subject_id=subject_id, event=event, changes=list(changes))])

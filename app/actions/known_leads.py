@@ -1,0 +1,79 @@
+"""The stored leads that the rows of a batch are about, as they stand after the rows decided so far."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from app.actions.lead_rows import Refused
+from app.actions.references import find_leads
+from app.actions.scorer import memberships
+from app.actions.work import Work
+from app.errors import shown
+from app.rules.fields import ErrorCode
+
+NOWHERE: frozenset[str] = frozenset()
+#: What no two leads of a workspace share: the column, and what a caller gives for it (column, the contract's name).
+_UNIQUE = (("email_key", "email", "email"), ("crm_id", "crm_id", "crmId"))
+
+
+@dataclass(slots=True)
+class KnownLeads:
+    """Leads by all that they can be known by, and the campaigns that they are in."""
+
+    by_id: dict[str, dict[str, Any]] = field(default_factory=dict)
+    campaigns: dict[str, frozenset[str]] = field(default_factory=dict)
+    _owners: dict[str, dict[str, str]] = field(default_factory=lambda: {column: {} for column, _, _ in _UNIQUE})
+
+    def put(self, lead: dict[str, Any], campaigns: frozenset[str] = NOWHERE) -> None:
+        """Take in a lead, or its next state: what it gave up is free from here on."""
+        lead_id = lead["id"]
+        before = self.by_id.get(lead_id)
+        for column, owners in self._owners.items():
+            if before is not None and before[column] != lead[column]:
+                owners.pop(before[column], None)
+            if lead[column] is not None:
+                owners[lead[column]] = lead_id
+        self.by_id[lead_id] = lead
+        self.campaigns[lead_id] = campaigns
+
+    def match(self, fields: Mapping[str, Any]) -> dict[str, Any] | None:
+        """Find the lead that a row is about: by `id`, else e-mail, else CRM id.
+
+        Raises Refused: NOT_FOUND for an unknown id, AMBIGUOUS_MATCH where e-mail and CRM id name two different leads.
+        """
+        lead_id = fields.get("id")
+        if lead_id is not None:
+            if lead_id not in self.by_id:
+                raise Refused(ErrorCode.NOT_FOUND, f"id {shown(lead_id)}: there is no such lead in your workspace", "id")
+            return self.by_id[lead_id]
+        by_email, by_crm_id = self._owner("email_key", fields), self._owner("crm_id", fields)
+        if by_email and by_crm_id and by_email != by_crm_id:
+            message = f"email {shown(fields['email'])} and crmId {shown(fields['crm_id'])} name two different leads"
+            raise Refused(ErrorCode.AMBIGUOUS_MATCH, message, "crmId")
+        found = by_email or by_crm_id
+        return self.by_id[found] if found else None
+
+    def refuse_taken(self, fields: Mapping[str, Any], lead_id: str | None = None) -> None:
+        """Refuse (TAKEN) to give a lead, or a new one, an e-mail address or CRM id that another lead has."""
+        for column, given, name in _UNIQUE:
+            if self._owner(column, fields) not in (None, lead_id):
+                raise Refused(ErrorCode.TAKEN, f"{name} {shown(fields[given])}: another lead has it", name)
+
+    def _owner(self, column: str, fields: Mapping[str, Any]) -> str | None:
+        value = fields.get(column)
+        return None if value is None else self._owners[column].get(value)
+
+
+async def load_known(work: Work, rows: Iterable[Mapping[str, Any]], *, lock: bool = True, with_campaigns: bool = True) -> KnownLeads:
+    """Read the leads that these rows (columns and values) name or collide with, and their campaigns: a statement each."""
+    named: dict[str, set[str]] = {"id": set(), "email_key": set(), "crm_id": set()}
+    for row in rows:
+        for column, values in named.items():
+            if (value := row.get(column)) is not None:
+                values.add(value)
+    known = KnownLeads()
+    leads = await find_leads(work, ids=named["id"], email_keys=named["email_key"], crm_ids=named["crm_id"], lock=lock)
+    held = await memberships(work, [lead["id"] for lead in leads]) if leads and with_campaigns else {}
+    for lead in leads:
+        known.put(lead, held.get(lead["id"], NOWHERE))
+    return known

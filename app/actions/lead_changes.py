@@ -1,0 +1,242 @@
+"""Writing leads, one or a thousand: score them, write what is new and what changed, and tell the log.
+
+Whoever changes leads decides first and makes a `Move` of each decision; `settle` writes all moves with a number of
+statements that does not depend on how many there are.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+import sqlalchemy as sa
+
+from app.actions import emails, lead_search
+from app.actions.activities import ActivityKind, Entry, change, record
+from app.actions.lead_rows import field_changes
+from app.actions.races import RaceLost
+from app.actions.references import LEAD
+from app.actions.scorer import CAMPAIGN_LEAD, UNSCORED, Scorer, load_scorer, memberships
+from app.actions.work import Work
+from app.database import among, insert_rows, listed, packed, unpacked, update_rows
+
+NOWHERE: frozenset[str] = frozenset()
+
+
+@dataclass(slots=True)
+class Move:
+    """What one row of a batch, or one mutation field, does to one lead: decided, not yet written.
+
+    Several moves of one lead stand in their order, each beginning where the one before it ended.
+    """
+
+    before: dict[str, Any] | None  #: The lead's row as it was; None for a new lead.
+    after: dict[str, Any]
+    was_in: frozenset[str] = NOWHERE  #: The campaigns that it was in.
+    is_in: frozenset[str] = NOWHERE
+    score_before: int | None = None  #: Known when it is settled.
+    changes: list[dict[str, Any]] = field(init=False)  #: All that differs but the score, in the contract's names.
+
+    def __post_init__(self) -> None:
+        """Tell what differs, once: the log and the batch's report both say it."""
+        self.changes = [] if self.before is self.after else field_changes(self.before, self.after)
+        assigned = self.before and self.before["assignee_id"]
+        if assigned != self.after["assignee_id"]:
+            self.changes.append(change("assignee", assigned, self.after["assignee_id"]))
+        if self.was_in != self.is_in:
+            self.changes.append(change("campaigns", None if self.before is None else sorted(self.was_in), sorted(self.is_in)))
+
+    @property
+    def lead_id(self) -> str:
+        """The id of the lead."""
+        return str(self.after["id"])
+
+
+async def settle(work: Work, moves: Sequence[Move], *, auto_score: bool = True) -> None:
+    """Write all moves, score their leads (without `auto_score`: mark what was scored as stale), and log them in order.
+
+    The leads are locked already. `after` of each move gets the lead's score. Raises RaceLost where another transaction
+    has taken an e-mail address or a CRM id of a new lead meanwhile: run inside `going_round`.
+    """
+    if not moves:
+        return
+    if auto_score:
+        scorer = await load_scorer(work, {campaign_id for move in moves for campaign_id in move.is_in})
+        _score(moves, scorer)
+    else:
+        _keep_scores(moves)
+    nets = _nets(moves)
+    await _write_leads(work, nets)
+    await _write_memberships(work, nets)
+    await _write_search(work, nets)
+    cancelled = await _cancel_emails(work, moves)
+    await record(work, [entry for move in moves for entry in _entries(move, cancelled)])
+
+
+def _score(moves: Iterable[Move], scorer: Scorer) -> None:
+    scored: dict[str, int | None] = {}
+    for move in moves:
+        before = move.before or UNSCORED
+        move.score_before = scored.get(move.lead_id, before["quality_score"])
+        columns = scorer.columns(move.after, move.is_in)
+        if move.after is move.before:
+            move.after = {**move.after, **columns}
+        else:
+            move.after |= columns
+        scored[move.lead_id] = move.after["quality_score"]
+
+
+def _keep_scores(moves: Iterable[Move]) -> None:
+    held: dict[str, dict[str, Any]] = {}
+    for move in moves:
+        before = held.get(move.lead_id) or move.before or UNSCORED
+        kept = {name: before[name] for name in UNSCORED}
+        move.score_before = before["quality_score"]
+        if move.score_before is not None and move.before is not None:
+            kept["score_stale"] = before["score_stale"] or bool(move.changes)
+        move.after = held[move.lead_id] = {**move.after, **kept}
+
+
+def _nets(moves: Iterable[Move]) -> list[Move]:
+    """Put the moves of each lead together into one."""
+    nets: dict[str, Move] = {}
+    for move in moves:
+        first = nets.get(move.lead_id)
+        nets[move.lead_id] = move if first is None else Move(first.before, move.after, first.was_in, move.is_in)
+    return list(nets.values())
+
+
+_UNIQUE = ("email_key", "crm_id")
+_LEAD_COLUMNS = tuple(name for name in LEAD.c.keys() if name not in ("workspace_id", "created_at"))  # noqa: SIM118 -- columns, no dict
+_SCORE_COLUMNS = ("id", *UNSCORED)
+
+
+async def _write_leads(work: Work, nets: Sequence[Move]) -> None:
+    known = [net for net in nets if net.before is not None]
+    await _free(work, known, nets)
+    # In this order in every transaction, so that two that bring the same people wait for each other in no circle.
+    new = sorted((net.after for net in nets if net.before is None), key=lambda row: (row["email_key"] or "", row["crm_id"] or ""))
+    inserted = await insert_rows(work.connection, LEAD, new, ignore=True, returning=["id"])
+    if len(inserted) < len(new):
+        raise RaceLost
+    changed = [_only(net.after, _LEAD_COLUMNS) for net in known if net.before is not None and net.before["version"] != net.after["version"]]
+    scored = [_only(net.after, _SCORE_COLUMNS) for net in known if net.before is not None and net.before["version"] == net.after["version"]]
+    await update_rows(work.connection, LEAD, work.workspace, changed)
+    await update_rows(work.connection, LEAD, work.workspace, scored)
+
+
+def _only(row: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    return {name: row[name] for name in names}
+
+
+async def _free(work: Work, known: Iterable[Move], nets: Iterable[Move]) -> None:
+    """Take unique values from the leads that give them to others: both databases look at uniqueness row by row."""
+    taken = {(name, net.after[name]): net.lead_id for net in nets for name in _UNIQUE}
+    givers = {
+        net.lead_id
+        for net in known
+        for name in _UNIQUE
+        if net.before is not None and net.before[name] is not None and taken.get((name, net.before[name]), net.lead_id) != net.lead_id
+    }
+    if givers:
+        statement = (
+            sa.update(LEAD)
+            .values(dict.fromkeys(_UNIQUE))
+            .where(LEAD.c.workspace_id == sa.bindparam("workspace"), among(LEAD.c.id, "ids", postgres=work.postgres))
+        )
+        await work.run(statement, {"ids": listed(givers, postgres=work.postgres)})
+
+
+async def _write_memberships(work: Work, nets: Iterable[Move]) -> None:
+    joined, left, rescored = [], [], []
+    for net in nets:
+        joined += [_membership(work, net.after, campaign_id) for campaign_id in sorted(net.is_in - net.was_in)]
+        left += [{"campaign_id": campaign_id, "lead_id": net.lead_id} for campaign_id in sorted(net.was_in - net.is_in)]
+        if net.was_in & net.is_in and net.before is not None and net.before["quality_score"] != net.after["quality_score"]:
+            rescored.append({"lead_id": net.lead_id, "quality_score": net.after["quality_score"]})
+    if left:
+        rows = packed(CAMPAIGN_LEAD, left, ("campaign_id", "lead_id"), postgres=work.postgres)
+        await work.run(_leave(postgres=work.postgres), {"rows": rows})
+    await insert_rows(work.connection, CAMPAIGN_LEAD, joined)
+    await update_rows(work.connection, CAMPAIGN_LEAD, work.workspace, rescored, keys=["lead_id"])
+
+
+def _membership(work: Work, lead: dict[str, Any], campaign_id: str) -> dict[str, Any]:
+    return {
+        "workspace_id": work.workspace,
+        "campaign_id": campaign_id,
+        "lead_id": lead["id"],
+        "quality_score": lead["quality_score"],
+        "lead_created_at": lead["created_at"],
+        "joined_at": work.now,
+    }
+
+
+@cache
+def _leave(*, postgres: bool) -> sa.Delete:
+    given = unpacked(CAMPAIGN_LEAD, ("campaign_id", "lead_id"), postgres=postgres)
+    pair = sa.tuple_(CAMPAIGN_LEAD.c.campaign_id, CAMPAIGN_LEAD.c.lead_id)
+    return sa.delete(CAMPAIGN_LEAD).where(
+        CAMPAIGN_LEAD.c.workspace_id == sa.bindparam("workspace"), pair.in_(sa.select(given.c.campaign_id, given.c.lead_id))
+    )
+
+
+async def _write_search(work: Work, nets: Iterable[Move]) -> None:
+    other = [net for net in nets if net.before is None or net.before["search_text"] != net.after["search_text"]]
+    await lead_search.forget(work, [net.lead_id for net in other if net.before is not None])
+    await lead_search.remember(work, [net.after for net in other])
+
+
+async def _cancel_emails(work: Work, moves: Iterable[Move]) -> dict[tuple[str | None, str], list[Entry]]:
+    """Cancel what a campaign was to send to those who leave it; one statement for each campaign that is left."""
+    leaving: dict[str, list[str]] = {}
+    for move in moves:
+        for campaign_id in move.was_in - move.is_in:
+            leaving.setdefault(campaign_id, []).append(move.lead_id)
+    cancelled: dict[tuple[str | None, str], list[Entry]] = {}
+    for campaign_id, lead_ids in leaving.items():
+        for entry in await emails.cancel_unsent(work, campaign_id, lead_ids):
+            cancelled.setdefault((entry.lead_id, campaign_id), []).append(entry)
+    return cancelled
+
+
+def _entries(move: Move, cancelled: dict[tuple[str | None, str], list[Entry]]) -> Iterator[Entry]:
+    score, lead_id = move.after["quality_score"], move.lead_id
+    scored = [] if score == move.score_before else [change("qualityScore", move.score_before, score)]
+    if move.before is None:
+        yield Entry(ActivityKind.LEAD_CREATED, lead_id, changes=[*move.changes, *scored])
+        return
+    told: dict[str, list[dict[str, Any]]] = {"status": [], "assignee": [], "campaigns": [], "": []}
+    for each in move.changes:
+        told.get(each["field"], told[""]).append(each)
+    if told[""]:
+        yield Entry(ActivityKind.LEAD_UPDATED, lead_id, changes=told[""])
+    if told["status"]:
+        yield Entry(ActivityKind.STATUS_CHANGED, lead_id, status=move.after["status"], changes=told["status"])
+    if told["assignee"]:
+        yield Entry(ActivityKind.ASSIGNED, lead_id, changes=told["assignee"])
+    for campaign_id in sorted(move.is_in - move.was_in):
+        yield Entry(ActivityKind.CAMPAIGN_JOINED, lead_id, campaign_id, changes=told["campaigns"])
+    for campaign_id in sorted(move.was_in - move.is_in):
+        yield Entry(ActivityKind.CAMPAIGN_LEFT, lead_id, campaign_id, changes=told["campaigns"])
+        yield from cancelled.get((lead_id, campaign_id), ())
+    if scored:
+        yield Entry(ActivityKind.SCORED, lead_id, changes=scored)
+
+
+async def join(work: Work, campaign_id: str, lead_rows: Sequence[dict[str, Any]]) -> int:
+    """Put leads into a campaign and give the number of those that were not in it; the rows are locked already."""
+    return await _regroup(work, lead_rows, lambda held: held | {campaign_id})
+
+
+async def leave(work: Work, campaign_id: str, lead_rows: Sequence[dict[str, Any]]) -> int:
+    """Take leads out of a campaign, cancel what it was to send them, and give the number of those that were in it."""
+    return await _regroup(work, lead_rows, lambda held: held - {campaign_id})
+
+
+async def _regroup(work: Work, lead_rows: Iterable[dict[str, Any]], regroup: Callable[[frozenset[str]], frozenset[str]]) -> int:
+    leads = {lead["id"]: lead for lead in lead_rows}
+    held = await memberships(work, leads)
+    moves = [Move(lead, lead, was, regroup(was)) for lead_id, lead in leads.items() if regroup(was := held.get(lead_id, NOWHERE)) != was]
+    await settle(work, moves)
+    return len(moves)

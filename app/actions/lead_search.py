@@ -1,0 +1,30 @@
+"""The upkeep of SQLite's search index. PostgreSQL keeps its own on `lead.search_text`."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import orjson
+import sqlalchemy as sa
+
+from app.actions.work import Work
+from app.rules.ids import search_key
+
+_FORGET = sa.text("DELETE FROM lead_search WHERE workspace_id = :workspace AND rowid IN (SELECT value FROM json_each(:keys))")
+_REMEMBER = sa.text(
+    "INSERT INTO lead_search (rowid, workspace_id, lead_id, words) "
+    "SELECT json_extract(value, '$[0]'), :workspace, json_extract(value, '$[1]'), json_extract(value, '$[2]') FROM json_each(:entries)"
+)
+
+
+async def forget(work: Work, lead_ids: Iterable[str]) -> None:
+    """Take leads out of the index."""
+    keys = [] if work.postgres else [search_key(lead_id) for lead_id in lead_ids]
+    if keys:
+        await work.run(_FORGET, {"keys": orjson.dumps(keys).decode()})
+
+
+async def remember(work: Work, leads: Sequence[dict[str, Any]]) -> None:
+    """Put leads into the index that are not in it."""
+    if leads and not work.postgres:
+        entries = [[search_key(lead["id"]), lead["id"], lead["search_text"]] for lead in leads]
+        await work.run(_REMEMBER, {"entries": orjson.dumps(entries).decode()})

@@ -1,0 +1,36 @@
+"""Going round again when another transaction was faster."""
+
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from sqlalchemy.exc import IntegrityError
+
+from app.actions.work import Work
+from app.errors import Unavailable
+
+Result = TypeVar("Result")
+
+#: Each round waits for those who won the one before, so that more than two are rare.
+ROUNDS = 5
+
+
+class RaceLost(Exception):
+    """Another transaction took a value that this one had decided by; the next round will see it."""
+
+
+async def going_round(work: Work, attempt: Callable[[], Awaitable[Result]], *, keep: bool = True) -> Result:
+    """Look, decide and write in a savepoint; where a race was lost, undo it and do it all again.
+
+    Without `keep` it is undone in any case: the result is what would have been. The look-up belongs into `attempt`:
+    undoing it lets go of its locks too, so that each round takes them in the order of the ids.
+    """
+    for _ in range(ROUNDS):
+        try:
+            async with work.connection.begin_nested() as savepoint:
+                result = await attempt()
+                if not keep:
+                    await savepoint.rollback()
+                return result
+        except (RaceLost, IntegrityError) as lost:
+            error: Exception = lost
+    raise Unavailable from error

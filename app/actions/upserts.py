@@ -1,0 +1,226 @@
+"""Batches of leads: create those we don't know, change those we do, in the order given, and say what became of each row."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from app.actions import batches, references
+from app.actions.batches import BatchKind
+from app.actions.known_leads import KnownLeads, load_known
+from app.actions.lead_changes import Move, settle
+from app.actions.lead_rows import Refused, changed_lead, empty_only, new_lead
+from app.actions.races import going_round
+from app.actions.work import Work
+from app.errors import BadUserInput, CampaignNotFound, shown
+from app.rules.fields import ROW_IDENTITY, ErrorCode, FieldError, missing_identity, read_row
+from app.rules.ids import new_id
+
+#: How many rows a batch may have.
+MOST = 1_000
+
+
+class OnMatch(StrEnum):
+    """What a row does to a lead that is already there."""
+
+    UPDATE = "UPDATE"
+    FILL = "FILL"
+    SKIP = "SKIP"
+    FAIL = "FAIL"
+
+
+class ErrorPolicy(StrEnum):
+    """What one bad row does to its batch."""
+
+    REJECT_ROWS = "REJECT_ROWS"
+    REJECT_ALL = "REJECT_ALL"
+
+
+class RowOutcome(StrEnum):
+    """What became of a row."""
+
+    CREATED = "CREATED"
+    UPDATED = "UPDATED"
+    UNCHANGED = "UNCHANGED"
+    SKIPPED = "SKIPPED"
+    FAILED = "FAILED"
+
+
+@dataclass(slots=True)
+class RowResult:
+    """What became of one row; `changes` tell all that it changed of its lead, but for the score."""
+
+    index: int
+    outcome: RowOutcome
+    lead_id: str | None = None
+    changes: list[dict[str, Any]] = field(default_factory=list)
+    errors: list[FieldError] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class UpsertReport:
+    """A result a row, in the order given; their counts (`total` is the sum of the others); the batch, where there is one."""
+
+    results: list[RowResult]
+    summary: dict[str, int]
+    batch_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A row that was read: the columns that it sets, or what is wrong with it."""
+
+    fields: dict[str, Any]
+    errors: list[FieldError]
+
+
+@dataclass(frozen=True, slots=True)
+class _Manner:
+    """How all rows of a batch are applied."""
+
+    on_match: OnMatch
+    campaign_id: str | None
+    source: str
+
+
+async def upsert_many(
+    work: Work,
+    rows: Sequence[Mapping[str, Any]],
+    *,
+    campaign_id: str | None = None,
+    on_match: OnMatch = OnMatch.UPDATE,
+    error_policy: ErrorPolicy = ErrorPolicy.REJECT_ROWS,
+    auto_score: bool = True,
+    dry_run: bool = False,
+    source: str = "api",
+    clearing: bool | None = None,
+    batch: bool = True,
+) -> UpsertReport:
+    """Create the leads we don't know and change those we do; a bad row becomes a result with errors, the others go through.
+
+    A row names only the fields it sets, by the contract's names, in loose values. Under UPDATE a null clears, unless
+    `clearing` says otherwise. New leads without a source get `source`. With `dry_run` all is done and undone again.
+    Without `batch` the caller has one of its own, in `work.batch_id`. Raises BadUserInput for none or more than 1,000
+    rows, CampaignNotFound.
+    """
+    if not 1 <= len(rows) <= MOST:
+        raise BadUserInput(f"input.leads: {len(rows):,} rows given, 1 to {MOST:,} are taken", argument="input.leads")
+    clears = on_match is OnMatch.UPDATE if clearing is None else clearing and on_match is OnMatch.UPDATE
+    drafts = [read_draft(row, clearing=clears) for row in rows]
+    manner = _Manner(on_match, campaign_id, source)
+
+    async def attempt() -> UpsertReport:
+        if campaign_id is not None:
+            await _refuse_unknown(work, campaign_id)
+        known = await load_known(work, [draft.fields for draft in drafts if not draft.errors])
+        results, moves = _decide(work, drafts, known, manner)
+        if error_policy is ErrorPolicy.REJECT_ALL and any(result.errors for result in results):
+            return _report(_rejected(results, moves), None)
+        await settle(work, moves, auto_score=auto_score)
+        report = _report(results, work.batch_id)
+        if batch and work.batch_id is not None:
+            await batches.write_batch(work, work.batch_id, BatchKind.UPSERT, report.summary)
+        if dry_run:
+            _forget_created(report, moves)
+        return report
+
+    batch_before = work.batch_id
+    if batch:
+        work.batch_id = new_id("bat")
+    try:
+        return await going_round(work, attempt, keep=not dry_run)
+    finally:
+        work.batch_id = batch_before
+
+
+def read_draft(row: Mapping[str, Any], *, clearing: bool) -> Draft:
+    """Read a row of loose values; one that says in no way which lead it is about is BLANK."""
+    fields, errors = read_row(row, clearing=clearing)
+    if not errors and missing_identity(fields, ROW_IDENTITY):
+        errors = [FieldError(ErrorCode.BLANK, "a row needs one of id, email and crmId to say which lead it is about", None)]
+    return Draft(fields, errors)
+
+
+async def _refuse_unknown(work: Work, campaign_id: str) -> None:
+    argument = "input.campaignId"
+    if references.checked(campaign_id, argument) not in await references.known_campaigns(work, [campaign_id]):
+        raise CampaignNotFound(argument=argument)
+
+
+def _decide(work: Work, drafts: Sequence[Draft], known: KnownLeads, manner: _Manner) -> tuple[list[RowResult], list[Move]]:
+    """Decide each row on top of those before it. Nothing is asked of the database here, and nothing is written."""
+    results: list[RowResult] = []
+    moves: list[Move] = []
+    for index, draft in enumerate(drafts):
+        if draft.errors:
+            results.append(RowResult(index, RowOutcome.FAILED, errors=draft.errors))
+            continue
+        try:
+            outcome, move = _decide_row(work, draft.fields, known, manner)
+        except Refused as refused:
+            results.append(RowResult(index, RowOutcome.FAILED, errors=[refused.error]))
+            continue
+        if move.changes:
+            moves.append(move)
+            known.put(move.after, move.is_in)
+        results.append(RowResult(index, outcome, move.lead_id, move.changes))
+    return results, moves
+
+
+def _decide_row(work: Work, fields: Mapping[str, Any], known: KnownLeads, manner: _Manner) -> tuple[RowOutcome, Move]:
+    lead = known.match(fields)
+    joins = frozenset([manner.campaign_id]) if manner.campaign_id is not None else frozenset[str]()
+    if lead is None:
+        return RowOutcome.CREATED, Move(None, new_lead(work, fields, source=manner.source), is_in=joins)
+    if manner.on_match is OnMatch.FAIL:
+        raise _already_there(fields, lead)
+    if manner.on_match is OnMatch.SKIP:
+        fields = {}
+    elif manner.on_match is OnMatch.FILL:
+        fields = empty_only(lead, fields)
+    known.refuse_taken(fields, lead["id"])
+    was_in = known.campaigns[lead["id"]]
+    move = Move(lead, changed_lead(work, lead, fields), was_in, was_in | joins)
+    if manner.on_match is OnMatch.SKIP:
+        return RowOutcome.SKIPPED, move
+    return RowOutcome.UPDATED if move.changes else RowOutcome.UNCHANGED, move
+
+
+def _already_there(fields: Mapping[str, Any], lead: Mapping[str, Any]) -> Refused:
+    if fields.get("id") is not None:
+        name, value = "id", fields["id"]
+    elif fields.get("email_key") is not None and fields["email_key"] == lead["email_key"]:
+        name, value = "email", fields["email"]
+    else:
+        name, value = "crmId", fields["crm_id"]
+    return Refused(ErrorCode.TAKEN, f"{name} {shown(value)}: a lead has it already", name)
+
+
+def _rejected(results: list[RowResult], moves: Sequence[Move]) -> list[RowResult]:
+    """Turn the results into those of a batch that one bad row keeps out."""
+    new = _created(moves)
+    return [
+        result if result.errors else RowResult(result.index, RowOutcome.SKIPPED, None if result.lead_id in new else result.lead_id)
+        for result in results
+    ]
+
+
+def _forget_created(report: UpsertReport, moves: Sequence[Move]) -> None:
+    """Take from a report what is not there after a dry run: the batch, and the leads that would have been new."""
+    new = _created(moves)
+    report.batch_id = None
+    for result in report.results:
+        if result.lead_id in new:
+            result.lead_id = None
+
+
+def _created(moves: Sequence[Move]) -> set[str | None]:
+    return {move.lead_id for move in moves if move.before is None}
+
+
+def _report(results: list[RowResult], batch_id: str | None) -> UpsertReport:
+    counts: dict[str, int] = {}
+    for result in results:
+        name = result.outcome.value.lower()
+        counts[name] = counts.get(name, 0) + 1
+    return UpsertReport(results, batches.summary_of(counts), batch_id)

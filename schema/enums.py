@@ -1,0 +1,58 @@
+"""Enums of the graph: those of the floors below, and those that only a query's text needs."""
+
+from enum import StrEnum
+
+import strawberry
+
+from app.actions.activities import ActivityKind
+from app.actions.batches import BatchKind, JobStatus
+from app.actions.campaigns import CampaignStatus
+from app.actions.emails import EmailStatus
+from app.actions.upserts import ErrorPolicy, OnMatch, RowOutcome
+from app.actions.work import Role
+from app.rules.fields import ErrorCode, LeadStatus
+from app.rules.scoring import ScoreComponentKind
+from schema.planner.origins import structural
+
+for _enum in (LeadStatus, CampaignStatus, ScoreComponentKind, ErrorCode, Role, RowOutcome, BatchKind, JobStatus, ErrorPolicy):
+    strawberry.enum(_enum)
+strawberry.enum(EmailStatus, description="SENDING: claimed by a sender, until its lease ends.")
+strawberry.enum(OnMatch, description="What a row does to a lead that is already there.")
+strawberry.enum(ActivityKind)
+
+__all__ = [
+    "ActivityKind", "BatchKind", "CampaignOrderField", "CampaignStatus", "EmailStatus", "ErrorCode", "ErrorPolicy", "JobStatus",
+    "LeadOrderField", "LeadStatus", "OnMatch", "OrderDirection", "Role", "RowOutcome", "ScoreComponentKind",
+]  # fmt: skip
+
+
+@structural
+@strawberry.enum
+class OrderDirection(StrEnum):
+    """Upward or downward."""
+
+    ASC = "ASC"
+    DESC = "DESC"
+
+
+@structural
+@strawberry.enum
+class LeadOrderField(StrEnum):
+    """What leads may be sorted by."""
+
+    CREATED_AT = "CREATED_AT"
+    UPDATED_AT = "UPDATED_AT"
+    LAST_ACTIVITY_AT = "LAST_ACTIVITY_AT"
+    QUALITY_SCORE = "QUALITY_SCORE"
+    EMAIL = "EMAIL"
+    LAST_NAME = "LAST_NAME"
+    COMPANY = "COMPANY"
+
+
+@structural
+@strawberry.enum
+class CampaignOrderField(StrEnum):
+    """What campaigns may be sorted by."""
+
+    CREATED_AT = "CREATED_AT"
+    NAME = "NAME"

@@ -1,0 +1,118 @@
+"""What mutations answer. The verbs' data is shaped by `replies.py`; here are only names and types."""
+
+from typing import Any
+
+import strawberry
+
+from schema.activities import FieldChange
+from schema.batches import Batch, BatchSummary, RowError
+from schema.campaigns import Campaign
+from schema.enums import RowOutcome
+from schema.leads import Lead
+from schema.nodes import Edge
+from schema.planner.bindings import argument
+from schema.users import ApiKey, User
+from schema.workspaces import Workspace
+
+
+@strawberry.type
+class LeadPayload:
+    """`leadEdge.cursor` is of the default order."""
+
+    lead: Lead
+    lead_edge: Edge[Lead]
+
+
+@strawberry.type
+class LeadDeletePayload:
+    """What went, and with it."""
+
+    deleted_id: strawberry.ID
+    left_campaign_ids: list[strawberry.ID]
+    deleted_email_count: int
+
+
+@strawberry.type
+class LeadScorePayload:
+    """The leads, scored by today's rules."""
+
+    leads: list[Lead]
+
+
+@strawberry.type
+class LeadRowResult:
+    """What became of one row."""
+
+    index: int
+    outcome: RowOutcome
+    lead_id: strawberry.ID | None
+    lead: Lead | None
+    changes: list[FieldChange]
+    errors: list[RowError]
+
+
+def _results() -> Any:
+    field = strawberry.field()
+    field.arguments = [argument("outcomes", list[RowOutcome] | None)]
+    return field
+
+
+@strawberry.type
+class LeadUpsertManyPayload:
+    """One result a row, in the order given; the counts add up."""
+
+    summary: BatchSummary
+    batch: Batch | None
+    results: list[LeadRowResult] = _results()
+
+
+@strawberry.type
+class CampaignPayload:
+    """The campaign as it is now."""
+
+    campaign: Campaign
+
+
+@strawberry.type
+class CampaignLeadsPayload:
+    """The campaign, and the leads that were named."""
+
+    campaign: Campaign
+    changed_count: int
+    leads: list[Lead]
+
+
+@strawberry.type
+class DeletePayload:
+    """What went."""
+
+    deleted_id: strawberry.ID
+
+
+@strawberry.type
+class WorkspacePayload:
+    """The workspace as it is now."""
+
+    workspace: Workspace
+
+
+@strawberry.type
+class UserPayload:
+    """The user as it is now."""
+
+    user: User
+
+
+@strawberry.type
+class ApiKeyPayload:
+    """The key as it is now, without its secret."""
+
+    api_key: ApiKey
+
+
+@strawberry.type
+class ApiKeyCreatePayload:
+    """The only answer that shows the key."""
+
+    api_key: ApiKey
+    key: str

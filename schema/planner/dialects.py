@@ -1,0 +1,158 @@
+"""What differs between SQLite and PostgreSQL when the database writes JSON.
+
+SQLite writes it all the way: its driver is slow with rows. PostgreSQL is slow at `json_build_object` and quick with rows:
+the outer level comes as columns, nested levels as rows that are turned into JSON whole (`row_to_json`, `json_agg(row)`).
+This is what both can; each does it in a file of its own, `sqlite.py` and `postgres.py`.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import sqlalchemy as sa
+
+Expression = sa.ColumnElement[Any]
+
+
+class Kind(StrEnum):
+    """What a leaf is, as far as writing it as JSON goes."""
+
+    PLAIN = "plain"  #: text and integers: JSON as they are
+    BOOLEAN = "boolean"
+    MOMENT = "moment"
+    JSON = "json"  #: a column of JSON text
+    TREE = "tree"  #: JSON that the statement itself has built
+    HUNDREDTHS = "hundredths"  #: an integer, shown with two decimals
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """An expression, and what it is."""
+
+    expression: Expression
+    kind: Kind = Kind.PLAIN
+
+    @property
+    def is_json(self) -> bool:
+        """Tell whether it is JSON text when it leaves the database."""
+        return self.kind in (Kind.JSON, Kind.TREE, Kind.HUNDREDTHS)
+
+
+Fields = Mapping[str, Leaf]
+
+
+def text(value: str) -> Expression:
+    """Write a constant into the SQL itself: a plain string would become a bind of its own. For our own names only."""
+    return sa.literal_column("'" + value.replace("'", "''") + "'", sa.Text)
+
+
+def number(value: int) -> Expression:
+    """Write a constant integer into the SQL itself."""
+    return sa.literal_column(str(value), sa.Integer)
+
+
+class Dialect(ABC):
+    """One database's way."""
+
+    core: Any
+
+    @abstractmethod
+    def inline(self, fields: Fields, row: sa.FromClause) -> Expression:
+        """One JSON object of the row in scope."""
+
+    @abstractmethod
+    def one(self, fields: Fields, query: sa.Select[Any], outer: sa.FromClause | None) -> Expression:
+        """The JSON object of the one row that `query` (still without columns) finds for the `outer` row, or null."""
+
+    @abstractmethod
+    def items(self, fields: Fields, page: sa.FromClause) -> tuple[sa.FromClause, Expression]:
+        """A JSON object for each row of a page: what to select from, and the object in it."""
+
+    @abstractmethod
+    def gathered(self, items: Expression, keep: Expression | None = None) -> Expression:
+        """A JSON array of such objects; `[]` where there is none."""
+
+    @abstractmethod
+    def read(self, written: Expression) -> Expression:
+        """Take a text that the statement wrote for JSON."""
+
+    @abstractmethod
+    def outermost(self, leaf: Leaf) -> Expression:
+        """A leaf as a column of the statement's own result."""
+
+    @abstractmethod
+    def elements(self, column: Expression) -> tuple[sa.FromClause, Expression]:
+        """The elements of a JSON array: something to select from, and the element in it."""
+
+    @abstractmethod
+    def member(self, element: Expression, name: str) -> Leaf:
+        """A member of such an element, JSON as it stands there."""
+
+    @abstractmethod
+    def list_of(self, type_: Any) -> Any:
+        """Give the type of a bind that holds a list."""
+
+    @abstractmethod
+    def among(self, column: Expression, bind: Expression) -> Expression:
+        """Tell whether a column is in a list that is one bind, of the type `list_of` gives."""
+
+    @abstractmethod
+    def attribute(self, column: Expression, key: Expression, kind: str | None, test: Callable[[Expression], Expression]) -> Expression:
+        """Tell whether a JSON object has a key, literally, with a value of this kind that meets the test.
+
+        Kinds: `string`, `number`, `boolean`, `array`, `object`, None for any. The test sees the value: a text as it is, an array or
+        object as its JSON, a boolean as 0 or 1, a number in a form for `number_meets`.
+        """
+
+    @abstractmethod
+    def text_at(self, column: Expression, key: Expression) -> Expression:
+        """Give the text under a key of a JSON object of texts, or null."""
+
+    @abstractmethod
+    def number_meets(self, value: Expression, compare: Callable[[Any, Any], Any], bind: Callable[[str, Any], Expression]) -> Expression:
+        """Compare a number of a JSON object with one that `bind` gives: `exact`, or `real`, or as the `plain` value of the driver.
+
+        A whole number of 64 bits compares exactly, any other as the double that it is.
+        """
+
+    @abstractmethod
+    def contains(self, column: Expression, piece: Expression) -> Expression:
+        """Tell whether a text has a piece in it, no character of which is special."""
+
+    @abstractmethod
+    def cursor(self, prefix: Expression, keys: Sequence[Leaf]) -> Expression:
+        """Write the cursor of a row (`cursors.py` says what is in it)."""
+
+    @abstractmethod
+    def looked_up(self, json_object: Expression, key: Expression) -> Expression:
+        """Look a key up in a JSON object that is one bind."""
+
+    @abstractmethod
+    def bound(self, value: Any) -> Any:
+        """Give a value the form in which the driver takes it."""
+
+    @abstractmethod
+    def words(self, lead: sa.FromClause, workspace: Expression, query: Expression) -> Expression:
+        """Tell whether a lead's words answer a query that `match` wrote."""
+
+    @abstractmethod
+    def hits(self, scope: Any, query: Expression) -> tuple[sa.FromClause, Expression, list[Expression]]:
+        """Find leads by their words alone: what to select from, the id in it, and the conditions."""
+
+    @abstractmethod
+    def match(self, words: Sequence[str]) -> str:
+        """Write a query for words that must each start a word of the text."""
+
+    def gated(self, query: sa.Select[Any], gate: Expression, size: Expression) -> sa.Select[Any]:
+        """Limit a query, and keep it from reading anything where the gate, which is of no row, is shut."""
+        return query.where(gate).limit(size)
+
+    def starts(self, column: Expression, piece: Expression) -> Expression:
+        """Tell whether a text starts with a piece."""
+        return sa.func.substr(column, number(1), sa.func.length(piece)) == piece
+
+    def greatest(self, *parts: Expression) -> Expression:
+        """Give the greatest that is not null."""
+        return sa.func.greatest(*parts)

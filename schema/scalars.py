@@ -1,0 +1,93 @@
+"""Scalars: what a value must look like before anything else sees it."""
+
+from typing import Any, NewType
+
+import strawberry
+from graphql import GraphQLError, ListValueNode, ObjectValueNode, ValueNode, VariableNode, value_from_ast_untyped
+from strawberry.types.scalar import ScalarDefinition
+
+from app.errors import BadUserInput, shown
+from app.rules.attributes import read_attributes
+from app.rules.moments import read_datetime
+from app.rules.texts import TooLongError
+
+DateTime = NewType("DateTime", object)
+JSONObject = NewType("JSONObject", object)
+JSONValue = NewType("JSONValue", object)
+Cell = NewType("Cell", object)
+
+
+def _moment(value: Any) -> Any:
+    if not isinstance(value, str):
+        raise BadUserInput(f"{shown(value)}: is no RFC 3339 text")
+    try:
+        return read_datetime(value)
+    except ValueError as error:
+        raise BadUserInput(f"{shown(value)}: {error}") from error
+
+
+def _object(value: Any) -> Any:
+    try:
+        return read_attributes(value)
+    except ValueError as error:
+        raise BadUserInput(f"{shown(value)}: {error}", rule="TOO_LONG" if isinstance(error, TooLongError) else "INVALID") from error
+
+
+def _literal(node: ValueNode, variables: dict[str, Any] | None = None) -> Any:
+    if isinstance(node, VariableNode):
+        raise GraphQLError("Send the whole value as a variable: none may stand inside it.", node)
+    if isinstance(node, ObjectValueNode):
+        names = [part.name.value for part in node.fields]
+        if len(set(names)) < len(names):
+            raise GraphQLError("A key stands twice.", node)
+    return value_from_ast_untyped(node, variables)
+
+
+def _moment_literal(node: ValueNode, variables: dict[str, Any] | None = None) -> Any:
+    return _moment(_literal(node, variables))
+
+
+def _object_literal(node: ValueNode, variables: dict[str, Any] | None = None) -> Any:
+    value = _literal(node, variables)
+    # Validation asks before the variables are known; what they bring is looked at when they are.
+    return value if variables is None and _holds_variable(node) else _object(value)
+
+
+def _holds_variable(node: ValueNode) -> bool:
+    if isinstance(node, ObjectValueNode):
+        return any(_holds_variable(part.value) for part in node.fields)
+    if isinstance(node, ListValueNode):
+        return any(_holds_variable(part) for part in node.values)
+    return isinstance(node, VariableNode)
+
+
+def _any(value: Any) -> Any:
+    return value
+
+
+#: How Strawberry knows them.
+SCALARS: dict[object, ScalarDefinition] = {
+    DateTime: strawberry.scalar(
+        name="DateTime",
+        description="RFC 3339 with an offset, read as given, written in UTC: `2026-01-20T10:00:00Z`. A value without an offset is refused.",
+        serialize=_any,
+        parse_value=_moment,
+        parse_literal=_moment_literal,
+    ),
+    JSONObject: strawberry.scalar(
+        name="JSONObject",
+        description="A JSON object (never a list or a bare value), finite numbers only. As input: at most 64 KiB, 8 levels, 200 keys.",
+        serialize=_any,
+        parse_value=_object,
+        parse_literal=_object_literal,
+    ),
+    JSONValue: strawberry.scalar(name="JSONValue", description="Any JSON value.", serialize=_any, parse_value=_any, parse_literal=_literal),
+    Cell: strawberry.scalar(
+        name="Cell",
+        description="One value of a row. Any JSON is let in; an object or a list is that row's INVALID. "
+        "Numbers and booleans are read as text.",
+        serialize=_any,
+        parse_value=_any,
+        parse_literal=_literal,
+    ),
+}

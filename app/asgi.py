@@ -1,0 +1,173 @@
+"""A door: the service as one ASGI application. `uvicorn app.asgi:build --factory`."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app import logs, migrations
+from app.database import Database
+from app.errors import BadRequest, Code, LeadgraphError
+from app.http import answers
+from app.http.callers import Callers
+from app.http.endpoint import GraphQLEndpoint
+from app.http.health import health_routes
+from app.http.pages import explorer_routes
+from app.settings import QUERIES, Settings
+from app.worker import Worker
+from schema.graph import document, graph
+
+#: Seconds that the worker has to finish the step it is in when the service stops.
+DRAIN = 10
+
+
+class PageNotFound(LeadgraphError):
+    """There is nothing here. GraphQL is at /graphql, the explorer at /explorer."""
+
+    code = Code.NOT_FOUND
+    status = 404
+
+
+class WrongMethod(BadRequest):
+    """Ask for this page with GET."""
+
+    status = 405
+
+
+def build(settings: Settings | None = None, *, migrate: bool = True) -> Starlette:
+    """Build the service; without `settings`, from the environment.
+
+    When it starts it brings the database to this version's tables, or, without `migrate`, refuses one that is not.
+    """
+    settings = settings or Settings()
+    logs.configure(settings.log_level)
+    database = Database(settings)
+    callers = Callers(database, settings)
+    graph.plans.size = settings.plan_cache_size
+    endpoint = GraphQLEndpoint(graph, document, database, callers, settings)
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        try:
+            await (migrations.upgrade if migrate else migrations.check)(database)
+            async with _working(database, settings):
+                yield
+            await endpoint.close()
+            await callers.close()
+        finally:
+            await database.close()
+
+    app = Service(
+        Wall(endpoint),
+        routes=[
+            Route("/", lambda _: RedirectResponse("/explorer")),
+            *explorer_routes(QUERIES),
+            *health_routes(database),
+        ],
+        middleware=[Middleware(Wall)],
+        exception_handlers={HTTPException: _not_served},
+        lifespan=lifespan,
+    )
+    app.router.redirect_slashes = False
+    app.state.database = database
+    app.state.callers = callers
+    return app
+
+
+@asynccontextmanager
+async def _working(database: Database, settings: Settings) -> AsyncIterator[None]:
+    """Run due jobs beside the requests; on the way out let the worker finish the step it is in."""
+    if not settings.worker:
+        yield
+        return
+    stop = asyncio.Event()
+    task = asyncio.create_task(Worker(database, settings).run(stop))
+    try:
+        yield
+    finally:
+        stop.set()
+        database.wake()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(task, DRAIN)
+
+
+async def _not_served(request: Request, error: Exception) -> Response:
+    wrong = WrongMethod() if isinstance(error, HTTPException) and error.status_code == WrongMethod.status else PageNotFound()
+    answer = answers.refusal(wrong, answers.request_id(request.headers))
+    headers = {**answer.headers, **(getattr(error, "headers", None) or {})}
+    return Response(answer.body, answer.status, headers, answer.media_type)
+
+
+class Service(Starlette):
+    """The application: GraphQL, and around it the pages.
+
+    What goes to `/graphql` passes by Starlette's routes and middleware, which take longer than some answers.
+    """
+
+    def __init__(self, graphql: ASGIApp, **options: Any) -> None:
+        super().__init__(**options)
+        self.graphql = graphql
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] == "http" and scope["path"] == "/graphql":
+            await self.graphql(scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
+
+
+class Wall:
+    """Around everything: refuses what is not one well-formed HTTP request, and masks what nobody expected."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, once its headers leave no doubt what it is."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        if wrong := _doubt(scope["headers"], scope["http_version"]):
+            request_id = answers.request_id(Headers(scope=scope))
+            refused = answers.refusal(wrong, request_id)
+            refused.headers["connection"] = "close"
+            await refused.send(send, request_id)
+            return
+        started = False
+
+        async def sending(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            await self.app(scope, receive, sending)
+        except Exception as error:
+            request_id = answers.request_id(Headers(scope=scope))
+            masked = answers.refusal(answers.unexpected(error, request_id), request_id)
+            if started:
+                raise  # half an answer is out: the server hangs up
+            await masked.send(send, request_id)
+
+
+def _doubt(headers: Iterable[tuple[bytes, bytes]], version: str) -> LeadgraphError | None:
+    """Two readers of such a request, a proxy and this server, might each see another one in it (RFC 9112, 3.2 and 6.3)."""
+    hosts = lengths = encodings = 0
+    for name, _ in headers:
+        hosts += name == b"host"
+        lengths += name == b"content-length"
+        encodings += name == b"transfer-encoding"
+    if hosts > 1 or (hosts == 0 and version == "1.1"):
+        return BadRequest("Send exactly one Host header.")
+    if lengths > 1 or (lengths and encodings):
+        return BadRequest("Send one Content-Length, or Transfer-Encoding, not both.")
+    return None

@@ -1,0 +1,265 @@
+"""GraphQL over HTTP: a request in, bytes out, https://graphql.github.io/graphql-over-http/draft/ to the letter.
+
+The order is a wall: who asks is settled before anything is read, what is read is bounded before it is parsed, what is parsed is
+bounded before it is validated, and what is validated runs in one transaction (mutations) or on one snapshot (queries).
+"""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any, Protocol
+
+import structlog
+from graphql import OperationType
+from sqlalchemy.ext.asyncio import AsyncConnection
+from starlette.datastructures import Headers
+from starlette.types import Receive, Scope, Send
+
+from app.actions.work import Caller, Work
+from app.database import Database, is_retryable, lock_workspace
+from app.errors import LeadgraphError, MethodNotAllowed, MutationByGet, NotAcceptable, QueryTooComplex, TookTooLong, Unavailable
+from app.http import answers
+from app.http.answers import JSON, Answer
+from app.http.bodies import BodyTooLarge, BodyTooSlow, ClientLeft, read_body, read_json
+from app.http.checks import Checks, Document, Operation
+from app.http.compression import SMALLEST, accepts_gzip, gzipped
+from app.http.heads import Heads
+from app.http.persisted import Persisted
+from app.http.requests import Request, check_content_type, read_parameters, read_query_string, response_type
+from app.settings import QUERIES, Settings
+from schema.context import Context
+
+logger = structlog.get_logger("leadgraph.http")
+
+#: A deadlock or a serialization failure reruns the whole request: nothing has left the house yet.
+RERUNS = 3
+#: Seconds in which a client that sends too much may go on sending, so that it gets to read why it is refused.
+LINGER = 5
+#: Seconds between interrupting a statement of SQLite and cancelling whatever else a mutation waits for.
+GRACE = 0.5
+
+
+class Identifies(Protocol):
+    """Knows who asks."""
+
+    async def identify(self, headers: Headers) -> Caller:
+        """Tell who sends these headers, or raise Unauthenticated or BadRequest."""
+
+    def forget(self, api_key_id: str | None = None) -> None:
+        """Drop what is remembered of callers."""
+
+
+class _Refused(Exception):
+    """A result with errors, on its way out of the transaction that it rolls back."""
+
+    def __init__(self, result: Any) -> None:
+        self.result = result
+
+
+class GraphQLEndpoint:
+    """The ASGI application behind `/graphql`."""
+
+    def __init__(self, graph: Any, document: Callable[..., Document], database: Database, callers: Identifies, settings: Settings) -> None:
+        self.graph = graph
+        self.checks = Checks(graph.core, document, settings)
+        self.documents = Persisted(QUERIES)
+        self.database = database
+        self.callers = callers
+        self.settings = settings
+        #: Transactions under way: they end even when nobody waits for them any more.
+        self._writing: set[asyncio.Task[Any]] = set()
+
+    async def close(self) -> None:
+        """Wait for the transactions that are still under way."""
+        await asyncio.gather(*self._writing, return_exceptions=True)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        headers = Heads(scope)
+        request_id = answers.request_id(headers)
+        media_type = response_type(headers)
+        try:
+            answer = await self._answer(scope, receive, headers, request_id, media_type)
+        except ClientLeft:
+            return
+        except BodyTooLarge as error:
+            await _refuse_body(answers.refusal(error, request_id, media_type or JSON), receive, send, request_id)
+            return
+        except BodyTooSlow as error:
+            answer = answers.refusal(error, request_id, media_type or JSON)
+        except (Unavailable, TookTooLong) as error:
+            # GraphQL's own form, as when the same happens later: whoever asks finds it in one place.
+            answer = answers.result(None, [answers.failure(error, request_id)], media_type or JSON, executed=True)
+        except LeadgraphError as error:
+            answer = answers.refusal(error, request_id, media_type or JSON)
+        except Exception as error:  # noqa: BLE001  (logged, and masked)
+            answer = answers.refusal(answers.unexpected(error, request_id), request_id, media_type or JSON)
+        if len(answer.body) >= SMALLEST:
+            answer.headers["vary"] = "accept-encoding"
+            if accepts_gzip(",".join(headers.getlist("accept-encoding"))):
+                answer.body = await gzipped(answer.body)
+                answer.headers["content-encoding"] = "gzip"
+        await answer.send(send, request_id)
+
+    async def _answer(self, scope: Scope, receive: Receive, headers: Headers, request_id: str, media_type: str | None) -> Answer:
+        by_get = scope["method"] == "GET"
+        if not by_get and scope["method"] != "POST":
+            raise MethodNotAllowed
+        caller = await self._identify(headers)
+        if media_type is None:
+            raise NotAcceptable
+        if by_get:
+            content = read_query_string(scope["query_string"], self.settings.max_json_depth)
+        else:
+            check_content_type(headers)
+            try:
+                async with asyncio.timeout(self.settings.request_seconds):
+                    body = await read_body(headers, receive, self.settings.max_body_bytes)
+            except TimeoutError:
+                raise BodyTooSlow from None
+            content = read_json(body, self.settings.max_json_depth)
+        given = read_parameters(content, self.documents, known_only=self.settings.persisted_only)
+        return await self._run(Request(request_id, caller, media_type, given.query, given.variables, given.operation_name, by_get))
+
+    async def _identify(self, headers: Headers) -> Caller:
+        try:
+            return await self.callers.identify(headers)
+        except Exception as error:
+            if (named := answers.expected(error)) is None:
+                raise
+            raise named from error
+
+    async def _run(self, request: Request) -> Answer:
+        """Check the document and what it asks for, and run its operation."""
+        checked = self.checks.of(request.query, request.operation_name)
+        operation = checked.operation
+        if operation is None:
+            if checked.refusal is not None:
+                return _refused(checked.refusal, request)
+            errors = answers.document_errors(checked.errors, request.id, parsed=checked.document.ast is not None)
+            return answers.result(None, errors, request.media_type, executed=False)
+        mutation = operation.kind is OperationType.MUTATION
+        if mutation and request.reads_only:
+            raise MutationByGet
+        try:
+            cost = operation.price(request.variables, self.settings)
+        except QueryTooComplex as error:
+            return _refused(error, request)
+        try:
+            result = await (self._mutate(request, operation) if mutation else self._query(request, checked.document, operation))
+        except Exception as error:  # noqa: BLE001  (what a resolver raises is in the result: this is the database, or unexpected)
+            return answers.result(None, [answers.failure(error, request.id)], request.media_type, executed=True)
+        if isinstance(result, dict):
+            return answers.result(result, (), request.media_type, executed=True, cost=cost)
+        return _told(result, request, mutation=mutation, cost=cost)
+
+    async def _query(self, request: Request, document: Document, operation: Operation) -> Any:
+        """Give the data of a query that is answered by plans alone, or the library's result."""
+        context = Context(caller=request.caller, request_id=request.id)
+        reading = self.database.readers.reading(snapshot=operation.several)
+        try:
+            async with asyncio.timeout(self.settings.request_seconds), reading as context.reading:
+                data = await self.graph.short_way.answer(document, operation.name, request.variables, context)
+                return data if data is not None else await self._execute(request, operation, context)
+        except TimeoutError:
+            # Who never got a reader met a busy service, not a slow statement.
+            raise (Unavailable if context.reading is None else TookTooLong) from None
+
+    async def _mutate(self, request: Request, operation: Operation) -> Any:
+        # In a task of its own: a client that leaves, or a server that stops, finds it done whole or not at all.
+        task = asyncio.create_task(self._transact(request, operation))
+        self._writing.add(task)
+        task.add_done_callback(self._written)
+        return await asyncio.shield(task)
+
+    def _written(self, task: asyncio.Task[Any]) -> None:
+        self._writing.discard(task)
+        if not task.cancelled():
+            task.exception()  # seen, though nobody may wait for it any more
+
+    async def _transact(self, request: Request, operation: Operation) -> Any:
+        """Run a mutation in one transaction, which a result with errors rolls back; run it again after a deadlock."""
+        deadline = asyncio.get_running_loop().time() + self.settings.request_seconds
+        for rerun in range(RERUNS + 1):
+            try:
+                async with self.database.writing() as connection:
+                    result = await self._write(request, operation, connection, deadline)
+            except _Refused as refused:
+                if rerun == RERUNS or not any(is_retryable(answers.cause(error)) for error in refused.result.errors):
+                    return refused.result
+            except Exception as error:
+                if rerun == RERUNS or not is_retryable(error):
+                    raise
+            else:
+                if any(name.startswith(("apiKey", "user")) for name in operation.tally.root_names):
+                    self.callers.forget()
+                return result
+            await asyncio.sleep(random.uniform(0, 0.02) * 2**rerun)  # noqa: S311  (so that two that met don't meet again)
+        raise AssertionError("the last rerun returns or raises")
+
+    async def _write(self, request: Request, operation: Operation, connection: AsyncConnection, deadline: float) -> Any:
+        work = Work(connection, request.caller, request.id)
+        users_log_in = self.settings.jwt_secret is not None or self.settings.jwt_jwks_url is not None
+        context = Context(caller=request.caller, request_id=request.id, work=work, users_log_in=users_log_in)
+        async with _until(deadline, connection):
+            await lock_workspace(connection, work.workspace, alone=operation.several)
+            result = await self._execute(request, operation, context)
+        if result.errors:
+            raise _Refused(result)
+        return result
+
+    async def _execute(self, request: Request, operation: Operation, context: Context) -> Any:
+        return await self.graph.execute(
+            request.query, variable_values=request.variables, context_value=context, operation_name=operation.name
+        )
+
+
+@asynccontextmanager
+async def _until(deadline: float, connection: AsyncConnection) -> AsyncIterator[None]:
+    """Raise TookTooLong when time is up.
+
+    A statement of SQLite is interrupted first: were it cancelled, its thread would run on and its connection be closed with the
+    transaction open, which holds the one writer. PostgreSQL's driver cancels at the server.
+    """
+    clock = asyncio.get_running_loop()
+    alarm, grace = None, 0.0
+    if connection.dialect.name == "sqlite":
+        driver: Any = (await connection.get_raw_connection()).driver_connection
+        alarm, grace = clock.call_at(deadline, driver._conn.interrupt), GRACE  # noqa: SLF001  (its own interrupt is a coroutine)
+    try:
+        async with asyncio.timeout_at(deadline + grace):
+            yield
+    except TimeoutError:
+        raise TookTooLong from None
+    finally:
+        if alarm is not None:
+            alarm.cancel()
+
+
+def _told(result: Any, request: Request, *, mutation: bool, cost: int) -> Answer:
+    errors = answers.result_errors(result.errors or (), request.id)
+    # An error without a path is about the variables: nothing was run.
+    executed = result.data is not None or any(error.path is not None for error in result.errors or ())
+    # A mutation with errors was rolled back, whatever its other fields came to.
+    data = None if mutation and errors else result.data
+    return answers.result(data, errors, request.media_type, executed=executed, cost=cost)
+
+
+def _refused(error: LeadgraphError, request: Request) -> Answer:
+    return answers.result(None, [answers.failure(error, request.id)], request.media_type, executed=False)
+
+
+async def _refuse_body(answer: Answer, receive: Receive, send: Send, request_id: str) -> None:
+    """Refuse a request whose body goes on: answer at once, let the client finish writing what is thrown away, and hang up.
+
+    Hanging up at once would reset the connection, and the client would lose the answer.
+    """
+    await answer.send(send, request_id, more=True)
+    try:
+        async with asyncio.timeout(LINGER):
+            while (await receive()).get("more_body"):
+                pass
+    except TimeoutError:
+        logger.debug("body.not_ended", request_id=request_id)
+    await send({"type": "http.response.body", "body": b"", "more_body": False})

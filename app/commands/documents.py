@@ -1,0 +1,83 @@
+"""`leadgraph run`: a document of `queries/`, or any other, against a server."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import httpx2
+import orjson
+import typer
+
+from app.commands.terminal import Failure
+from app.errors import shown
+
+URL = "http://127.0.0.1:8000/graphql"
+#: Seconds: a little longer than a server takes before it gives up by itself.
+PATIENCE = 30.0
+
+commands = typer.Typer(add_completion=False)
+
+
+@commands.command()
+def run(
+    document: Annotated[Path, typer.Argument(help="A file with GraphQL, as in queries/.", exists=True, dir_okay=False)],
+    *,
+    variables: Annotated[str | None, typer.Option(metavar="FILE|JSON", help="The variables: a file with JSON, or JSON itself.")] = None,
+    url: Annotated[str, typer.Option(envvar="LEADGRAPH_URL", help="The server's GraphQL endpoint.")] = URL,
+    key: Annotated[str | None, typer.Option(envvar="LEADGRAPH_KEY", help="An API key.", show_envvar=True)] = None,
+    operation: Annotated[str | None, typer.Option(help="The operation to run, where the document has several.")] = None,
+) -> None:
+    """Run a GraphQL document, and print the answer. Exit code 1 where it has errors."""
+    body: dict[str, Any] = {"query": _read(document), "variables": _variables(variables)}
+    if operation is not None:
+        body["operationName"] = operation
+    answer = _post(_endpoint(url), key, body)
+    typer.echo(orjson.dumps(answer, option=orjson.OPT_INDENT_2))
+    if answer.get("errors"):
+        raise typer.Exit(1)
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise Failure(f"{file}: no text in UTF-8: save it as such") from error
+
+
+def _variables(given: str | None) -> dict[str, Any]:
+    if given is None:
+        return {}
+    text = given.strip()
+    try:
+        # A file whose name begins with a brace has to be written ./{...
+        variables = orjson.loads(text if text.startswith("{") else Path(text).read_bytes())
+    except OSError as error:
+        raise typer.BadParameter(
+            f"--variables {shown(text)}: {error.strerror}: name a file with JSON, or write JSON that begins with {{"
+        ) from error
+    except orjson.JSONDecodeError as error:
+        raise typer.BadParameter(f"--variables {shown(text)}: no JSON: {error}") from error
+    if not isinstance(variables, dict):
+        raise typer.BadParameter(f"--variables {shown(text)}: must be a JSON object")
+    return variables
+
+
+def _endpoint(url: str) -> str:
+    """Take the server's own address too: GraphQL is at /graphql there."""
+    return url.rstrip("/") + "/graphql" if url.count("/") <= 2 or (url.endswith("/") and url.count("/") == 3) else url
+
+
+def _post(url: str, key: str | None, body: dict[str, Any]) -> dict[str, Any]:
+    headers = {"Accept": "application/graphql-response+json, application/json;q=0.9", "Content-Type": "application/json"}
+    if key is not None:
+        headers["Authorization"] = f"Bearer {key}"
+    try:
+        response = httpx2.post(url, content=orjson.dumps(body), headers=headers, timeout=PATIENCE)
+    except (httpx2.HTTPError, httpx2.InvalidURL, UnicodeError) as error:
+        raise Failure(f"{url} cannot be asked: {error or type(error).__name__}: is the server there (`leadgraph serve`)?") from error
+    try:
+        answer = orjson.loads(response.content)
+    except orjson.JSONDecodeError:
+        answer = None
+    if not isinstance(answer, dict) or not {"data", "errors"} & answer.keys():
+        raise Failure(f"{url} answered {response.status_code} and no GraphQL: is the address right (it ends in /graphql)?")
+    return answer

@@ -1,0 +1,62 @@
+# What one types in a checkout. Each target does its own set-up, in .venv, and may be repeated.
+# `make demo` and `make test` need a Python from 3.11 to 3.13 and nothing else; ARGS goes to what they run.
+
+RIGHT_PYTHON = import sys, ensurepip, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
+PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3 python; do \
+	if $$python -c '$(RIGHT_PYTHON)' >/dev/null 2>&1; then echo $$python; break; fi; done)
+PIP = .venv/bin/python -m pip --quiet --disable-pip-version-check
+READY = .venv/ready
+
+.PHONY: help demo test attacks explorer lint types bench lock chromium
+
+help:
+	@echo "make demo      a service with 10,000 leads in it, on http://127.0.0.1:8000"
+	@echo "make test      the tests"
+	@echo "make lint types bench"
+	@echo "make explorer  the full explorer, which make demo builds too where there is npm"
+	@echo "make lock      requirements.lock, from pyproject.toml"
+
+# The explorer's build takes longer than the demo: it runs beside it, and is served from the moment it is there.
+demo: $(READY)
+	@nice .venv/bin/python -m app.ui.build --quiet >.venv/explorer.log 2>&1 </dev/null & \
+	exec .venv/bin/leadgraph demo $(ARGS)
+
+test: $(READY) chromium
+	.venv/bin/pytest -n 2 $(ARGS)
+
+# Every leaf of every argument, with another workspace's names and with what no text can hold: a quarter of an hour, so not in `test`.
+attacks: $(READY)
+	.venv/bin/pytest -o addopts=--strict-markers -n 2 tests/attacks $(ARGS)
+
+explorer: $(READY)
+	.venv/bin/python -m app.ui.build
+
+lint: $(READY)
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+
+types: $(READY)
+	.venv/bin/mypy
+
+bench: $(READY)
+	.venv/bin/pytest -o addopts= -s tests/bench $(ARGS)
+
+$(READY): requirements.lock pyproject.toml
+	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 with venv is needed: install it, or name it: make PYTHON=/path/to/python3" >&2; exit 1; }
+	@test -x .venv/bin/python || $(PYTHON) -m venv .venv
+	@echo "Installing into .venv ..."
+	@$(PIP) install --require-hashes --requirement requirements.lock
+	@$(PIP) install --no-deps --editable .
+	@touch $@
+
+# Tests look at the explorer in a browser where there is one; on CI there has to be.
+chromium:
+	@if [ "$(CI)" = true ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! command -v chromium >/dev/null; then \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends chromium >/dev/null; fi
+
+# uv is the one that locks for every platform at once, and writes no host names.
+lock:
+	@room=$$(mktemp -d) && trap 'rm -rf "$$room"' EXIT && $(PYTHON) -m venv "$$room" && \
+	"$$room/bin/python" -m pip install --quiet --disable-pip-version-check uv && \
+	"$$room/bin/uv" pip compile --quiet --universal --python-version 3.11 --all-extras --generate-hashes \
+		--no-header --no-annotate --no-emit-index-url --output-file requirements.lock pyproject.toml

@@ -1,0 +1,125 @@
+"""The house rules that a reader cannot check by eye: floors, the size of files, the documents, the printed schema."""
+
+import ast
+from pathlib import Path
+
+import pytest
+from graphql import parse, validate
+
+from app.settings import QUERIES
+from schema.graph import graph
+
+ROOT = Path(__file__).resolve().parent.parent
+
+#: From the bottom up; a module imports only from floors below its own, or from its own.
+FLOORS = [
+    ("app.errors", "app.settings", "app.logs", "app.ui"),
+    ("app.rules",),
+    ("app.column_types", "app.tables", "app.readers", "app.sqlite_readers", "app.postgres_readers", "app.database"),
+    ("app.migrations",),
+    ("app.actions",),
+    ("schema.planner",),
+    ("schema",),
+    ("app.http",),
+    ("app.worker", "app.asgi", "app.commands", "app.__main__"),
+]
+
+
+def floor_of(module: str) -> int:
+    """Find a module's floor: the longest name that covers it decides."""
+    found = [(len(name), floor) for floor, names in enumerate(FLOORS) for name in names if module == name or module.startswith(f"{name}.")]
+    assert found, f"{module} is on no floor"
+    return max(found)[1]
+
+
+def modules() -> list[tuple[str, Path]]:
+    """Give every module of the application but the packages' own roots."""
+    files = [path for folder in ("app", "schema") for path in (ROOT / folder).rglob("*.py")]
+    named = [(".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"), path) for path in files]
+    return [(name, path) for name, path in named if name != "app" and not name.startswith("app.migrations.versions")]
+
+
+def imported(path: Path) -> list[str]:
+    """Give the modules of ours that a file imports, wherever in it, but for those that only the type checker reads."""
+    tree = ast.parse(path.read_text())
+    for_types = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+        for inner in ast.walk(node)
+    }
+    found = []
+    for node in ast.walk(tree):
+        if id(node) in for_types:
+            continue
+        if isinstance(node, ast.Import):
+            found += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            if node.module in ("app", "app.actions", "app.rules", "app.http", "schema", "schema.planner"):
+                found += [f"{node.module}.{alias.name}" for alias in node.names]
+            else:
+                found.append(node.module)
+    return [name for name in found if name.partition(".")[0] in ("app", "schema") and name != "app"]
+
+
+@pytest.mark.parametrize(("module", "path"), modules(), ids=lambda value: value if isinstance(value, str) else "")
+def test_a_module_imports_only_from_its_floor_and_those_below(module, path):
+    too_high = [name for name in imported(path) if floor_of(name) > floor_of(module)]
+    assert too_high == []
+
+
+def test_only_the_doors_and_http_import_the_schema():
+    readers = {module for module, path in modules() if any(name.partition(".")[0] == "schema" for name in imported(path))}
+    assert {
+        name for name in readers if not name.startswith(("schema", "app.http", "app.asgi", "app.worker", "app.__main__", "app.commands"))
+    } == set()
+
+
+def test_rules_are_pure():
+    forbidden = {"sqlalchemy", "asyncio", "sqlmodel", "time", "aiosqlite", "asyncpg"}
+    for module, path in modules():
+        if module.startswith("app.rules"):
+            names = {name.name for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Import) for name in node.names}
+            assert names & forbidden == set(), module
+
+
+def test_no_file_outgrows_its_name():
+    most = {"app": 400, "schema": 400, "tests": 480}  # a test is read one at a time
+    long = {
+        str(path.relative_to(ROOT)): count
+        for folder, lines in most.items()
+        for path in (ROOT / folder).rglob("*.py")
+        if (count := len(path.read_text().splitlines())) > lines
+    }
+    assert long == {}
+
+
+DOCUMENTS = sorted(QUERIES.rglob("*.graphql"))
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(QUERIES)))
+def test_a_document_is_valid_and_says_what_it_is_for(path):
+    text = path.read_text()
+    assert text.startswith("# ")
+    assert validate(graph.core, parse(text)) == []
+
+
+def test_every_root_field_has_a_document():
+    selected = {
+        selection.name.value
+        for path in DOCUMENTS
+        for operation in parse(path.read_text()).definitions
+        for selection in operation.selection_set.selections
+    }
+    roots = {name for type_ in (graph.core.query_type, graph.core.mutation_type) for name in type_.fields}
+    assert roots - selected == set()
+
+
+def test_the_printed_schema_is_the_one_that_is_served():
+    assert (ROOT / "schema" / "schema.graphql").read_text() == graph.as_str().rstrip("\n") + "\n", "run `leadgraph schema`"
+
+
+def test_types_and_fields_are_described():
+    for name, type_ in graph.core.type_map.items():
+        if not name.startswith("__") and hasattr(type_, "fields") and name not in ("Query", "Mutation"):
+            assert type_.description, name

@@ -1,0 +1,70 @@
+"""The README says what is so: its settings, its codes, its documents, its first query."""
+
+import re
+from pathlib import Path
+
+import orjson
+import pytest
+from graphql import GraphQLInputObjectType, get_named_type, parse, validate
+from graphql.execution.values import get_variable_values
+
+from app.errors import Code
+from app.settings import QUERIES, Settings
+from schema.graph import graph
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text()
+
+
+def between(name: str) -> str:
+    return README.partition(f"<!-- {name} -->\n")[2].partition(f"<!-- /{name} -->")[0]
+
+
+def settings_table() -> str:
+    rows = ["| setting | default | |", "|---|---|---|"]
+    for name, field in Settings.model_fields.items():
+        default = "" if field.default is None else f"`{field.default}`"
+        rows.append(f"| `LEADGRAPH_{name.upper()}` | {default} | {field.description} |")
+    return "\n".join(rows) + "\n"
+
+
+def test_the_settings_are_those_of_the_program():
+    assert between("settings") == settings_table()
+
+
+def test_the_codes_are_those_of_the_program():
+    assert re.findall(r"`([A-Z_]+)`", between("codes")) == [code.value for code in Code]
+
+
+@pytest.mark.parametrize("name", re.findall(r"\]\(([^)#:]+)\)", README))
+def test_what_it_points_to_is_there(name):
+    assert (ROOT / name).exists()
+
+
+def calls():
+    for document, rest in re.findall(r"\[`([a-z_]+/[a-z_]+)`\]\([^)]*\) `(\{.*?\})`", README):
+        yield pytest.param(document, rest, id=f"{document} {rest[:40]}")
+
+
+@pytest.mark.parametrize(("document", "variables"), list(calls()))
+def test_the_variables_of_the_table_fit_their_documents(document, variables):
+    [operation] = parse((QUERIES / f"{document}.graphql").read_text()).definitions
+    given = orjson.loads(variables.replace("[…]", '[{"email": "ann@example.com"}]'))
+    result = get_variable_values(graph.core, operation.variable_definitions, given)
+    assert not isinstance(result, list), result
+
+
+def test_the_first_query_is_valid():
+    text = README.partition("```graphql\n")[2].partition("```")[0]
+    assert validate(graph.core, parse(text)) == []
+
+
+def test_every_input_that_it_names_exists():
+    named = set(re.findall(r'"(\w+)": ', README))
+    known = {field for type_ in graph.core.type_map.values() if isinstance(type_, GraphQLInputObjectType) for field in type_.fields}
+    arguments = {
+        name for root in (graph.core.query_type, graph.core.mutation_type) for field in root.fields.values() for name in field.args
+    }
+    answers = {"data", "documentId", "leads", "totalCount", "nodes", "fullName", "campaigns", "name", "plan", "by", "patch", "user", "lead"}
+    assert named - known - arguments - answers == set()
+    assert get_named_type(graph.core.query_type.fields["leads"].type).name == "LeadConnection"

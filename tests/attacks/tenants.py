@@ -1,0 +1,198 @@
+"""Workspaces with one of everything, and the arguments with which each root field does its work on them."""
+
+import secrets
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import httpx2
+import sqlalchemy as sa
+from sqlmodel import SQLModel
+from walks import NODES
+
+from app.actions import keys, workspaces
+from app.actions.work import Role
+from app.database import Database, insert_rows, table_of
+from app.rules.ids import PREFIXES, new_id
+from app.settings import QUERIES
+from app.tables import Email, ImportJob, ImportRowError, UndoConflict
+
+
+@dataclass(frozen=True)
+class Asker:
+    """Somebody with a key, who reads answers byte for byte."""
+
+    client: httpx2.AsyncClient
+    key: str
+    key_id: str
+
+    async def post(self, document: str, variables: dict[str, Any] | None = None, **headers: str) -> httpx2.Response:
+        """Send a document (its text, or its name in `queries/`) and give the whole response."""
+        text = document if "{" in document else (QUERIES / f"{document}.graphql").read_text()
+        sent = {"authorization": f"Bearer {self.key}", **headers}
+        return await self.client.post("/graphql", json={"query": text, "variables": variables or {}}, headers=sent)
+
+    async def data(self, document: str, **variables: Any) -> Any:
+        """Give the data; an answer with errors fails the test."""
+        answer = (await self.post(document, variables)).json()
+        assert "errors" not in answer, answer["errors"]
+        return answer["data"]
+
+    async def errors(self, document: str, variables: dict[str, Any] | None = None) -> list[Any]:
+        """Give the errors, none where there is data."""
+        errors: list[Any] = (await self.post(document, variables)).json().get("errors", [])
+        return errors
+
+
+@dataclass(frozen=True, eq=False)
+class Tenant:
+    """A workspace, its administrator, and the names of what is in it. `token` stands in every text that it holds."""
+
+    admin: Asker
+    workspace: str
+    slug: str
+    token: str
+    ids: dict[str, str]
+
+    @property
+    def email(self) -> str:
+        """The address of its lead."""
+        return f"ada.{self.token}@example.com"
+
+    @property
+    def crm_id(self) -> str:
+        """The CRM id of its lead."""
+        return f"crm-{self.token}"
+
+    @property
+    def user_email(self) -> str:
+        """The address of its user."""
+        return f"uma.{self.token}@example.com"
+
+    @property
+    def names(self) -> list[str]:
+        """All by which something of it may be named, but for cursors."""
+        return [*self.ids.values(), self.email, self.crm_id, self.user_email, self.token]
+
+
+def unknown_to_all() -> Tenant:
+    """Give names of the same form as a tenant's that never were."""
+    ids = {name: new_id(PREFIXES[name]) for name in NODES}
+    return Tenant(None, ids["Workspace"], "", secrets.token_hex(8), ids)  # type: ignore[arg-type]
+
+
+async def asker(database: Database, client: httpx2.AsyncClient, workspace: str, role: Role) -> Asker:
+    """Make a key of this role, and give who asks with it."""
+    async with database.writing() as connection:
+        row, key = await keys.create_key(connection, workspace, f"key of {role}", role)
+    return Asker(client, key, row["id"])
+
+
+async def furnish(database: Database, client: httpx2.AsyncClient) -> Tenant:
+    """Make a workspace with one of everything that has an id; what no mutation makes yet is put in as rows."""
+    token = secrets.token_hex(8)
+    async with database.writing() as connection:
+        workspace = await workspaces.create(connection, slug=f"slug-{token}", name=f"Name {token}")
+    admin = await asker(database, client, workspace["id"], Role.ADMIN)
+    found = Tenant(admin, workspace["id"], workspace["slug"], token, {})
+    api = admin.data
+    user = (await api("users/create", input={"email": found.user_email, "name": f"Uma {token}", "role": "EDITOR"}))["userCreate"]["user"]
+    criteria = {"titles": [f"CTO {token}"], "sources": ["linkedin"]}
+    campaign = (await api("campaigns/create", input={"name": f"Spring {token}", "criteria": criteria}))["campaignCreate"]["campaign"]
+    rows = [
+        {
+            "email": found.email,
+            "crmId": found.crm_id,
+            "firstName": f"Ada {token}",
+            "company": f"Works {token}",
+            "attributes": {"at": token},
+        },
+        {"email": f"bob.{token}@example.com", "lastName": f"Bob {token}", "source": "linkedin", "title": f"CTO {token}"},
+    ]
+    upserted = (await api("leads/upsert_many", input={"leads": rows}))["leadUpsertMany"]
+    lead, batch = upserted["results"][0]["leadId"], upserted["batch"]["id"]
+    await api("campaigns/add_leads", id=campaign["id"], leads=[{"id": lead}])
+    await api("leads/assign", lead={"id": lead}, user={"id": user["id"]})
+    told = (await api("activities/list", where={"leadId": {"eq": lead}}))["activities"]["nodes"][0]
+    ids = {"Lead": lead, "Campaign": campaign["id"], "User": user["id"], "Batch": batch, "Activity": told["id"]}
+    ids |= {"Workspace": workspace["id"], "ApiKey": admin.key_id, "Email": new_id("eml"), "ImportJob": new_id("imp")}
+    assert sorted(ids) == NODES, "a type with an id of which nothing is made"
+    found.ids.update(ids)
+    await _write_what_no_mutation_makes(database, found)
+    return found
+
+
+async def _write_what_no_mutation_makes(database: Database, of: Tenant) -> None:
+    now, here, ids = datetime.now(UTC), {"workspace_id": of.workspace}, of.ids
+    email = {
+        "id": ids["Email"], "lead_id": ids["Lead"], "campaign_id": ids["Campaign"], "to_address": None, "subject": f"Hello {of.token}",
+        "body": f"Dear {of.token}", "status": "SCHEDULED", "scheduled_at": now, "sent_at": None, "error": None, "claim_id": None,
+        "lease_until": None, "created_at": now,
+    }  # fmt: skip
+    job = {
+        "id": ids["ImportJob"], "status": "SUCCEEDED", "dry_run": False, "actor_id": ids["ApiKey"], "file_name": f"{of.token}.csv",
+        "campaign_id": ids["Campaign"], "batch_id": ids["Batch"], "mapping": [{"column": of.token, "field": "email"}], "progress": 100,
+        "rejected_url": None, "error": None, "created_at": now, "finished_at": now, "created": 1, "updated": 0, "unchanged": 0,
+        "skipped": 0, "failed": 1, "deleted": 0,
+    }  # fmt: skip
+    wrong = {"import_job_id": ids["ImportJob"], "line": 2, "errors": [{"code": "INVALID", "message": of.token, "field": None}]}
+    conflict = {"batch_id": ids["Batch"], "position": 1, "lead_id": ids["Lead"], "field": "title"}
+    async with database.writing() as connection:
+        for model, row in (
+            (Email, email), (ImportJob, job), (ImportRowError, {**wrong, "raw": {"email": of.token}}), (UndoConflict, conflict),
+        ):  # fmt: skip
+            await insert_rows(connection, table_of(model), [{**here, **row}])
+
+
+async def rows_of(database: Database, workspace: str, *, but: tuple[str, ...] = ()) -> dict[str, list[str]]:
+    """Read all rows of a workspace, the log's and the search index's too, by table: what an attack must not change.
+
+    When a key was last used is no part of it: that is noted beside the requests.
+    """
+    found: dict[str, list[str]] = {}
+    async with database.writing() as connection:
+        for name, table in SQLModel.metadata.tables.items():
+            own = table.c.id if name == "workspace" else table.c.workspace_id
+            columns = [column for column in table.c if column.name != "last_used_at"]
+            rows = await connection.execute(sa.select(*columns).where(own == sa.bindparam("workspace")), {"workspace": workspace})
+            found[name] = sorted(repr(tuple(row)) for row in rows)
+        if not database.is_postgres:
+            words = await connection.execute(sa.text("SELECT * FROM lead_search WHERE workspace_id = :workspace"), {"workspace": workspace})
+            found["lead_search"] = sorted(repr(tuple(row)) for row in words)
+    assert found["workspace"], "no such workspace"
+    return {name: rows for name, rows in found.items() if name not in but}
+
+
+def arguments_for(root: str, of: Tenant) -> dict[str, Any]:
+    """Give arguments with which a root field does its work in this workspace. A new one that needs any fails here, by name."""
+    return ARGUMENTS[root](of) if root in ARGUMENTS else {}
+
+
+def _lead(of: Tenant) -> dict[str, Any]:
+    return {"id": of.ids["Lead"]}
+
+
+#: By root field: those that take no argument, or need none, are left out.
+ARGUMENTS: dict[str, Any] = {
+    "node": lambda of: {"id": of.ids["Lead"]},
+    "nodes": lambda of: {"ids": list(of.ids.values())},
+    "lead": lambda of: {"by": _lead(of)},
+    "campaign": lambda of: {"id": of.ids["Campaign"]},
+    "leadCreate": lambda of: {"input": {"email": f"cleo.{of.token}@example.com"}},
+    "leadUpdate": lambda of: {"lead": {"email": f"bob.{of.token}@example.com"}, "patch": {"title": f"CEO {of.token}"}},
+    "leadDelete": lambda of: {"lead": _lead(of)},
+    "leadAssign": lambda of: {"lead": _lead(of), "user": None},
+    "leadScore": lambda of: {"leads": [_lead(of)]},
+    "leadUpsertMany": lambda of: {"input": {"leads": [{"email": f"dora.{of.token}@example.com"}]}},
+    "campaignCreate": lambda of: {"input": {"name": f"Summer {of.token}"}},
+    "campaignUpdate": lambda of: {"id": of.ids["Campaign"], "patch": {"status": "ACTIVE"}},
+    "campaignDelete": lambda of: {"id": of.ids["Campaign"]},
+    "campaignAddLeads": lambda of: {"id": of.ids["Campaign"], "leads": [_lead(of)]},
+    "campaignRemoveLeads": lambda of: {"id": of.ids["Campaign"], "leads": [_lead(of)]},
+    "scoringRulesUpdate": lambda _: {"patch": {"threshold": 70}},
+    "userCreate": lambda of: {"input": {"email": f"vera.{of.token}@example.com", "role": "EDITOR"}},
+    "userUpdate": lambda of: {"id": of.ids["User"], "patch": {"name": f"Ursula {of.token}"}},
+    "userDelete": lambda of: {"id": of.ids["User"]},
+    "apiKeyCreate": lambda of: {"input": {"name": f"script {of.token}", "role": "VIEWER"}},
+    "apiKeyRevoke": lambda of: {"id": of.ids["ApiKey"]},
+}

@@ -135,6 +135,18 @@ class TooLarge(LeadgraphError):
     status = 413
 
 
+class RateLimited(LeadgraphError):
+    """The workspace sends more requests than this server takes: wait as long as `Retry-After` says."""
+
+    code = Code.RATE_LIMITED
+    status = 429
+
+    def __init__(self, most: str, retry_after: int) -> None:
+        super().__init__(f"Your workspace may send {most}: wait {retry_after} s.")
+        #: Whole seconds, at least 1.
+        self.retry_after = retry_after
+
+
 class ParseFailed(LeadgraphError):
     """The document is not GraphQL."""
 

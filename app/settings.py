@@ -24,6 +24,8 @@ class Settings(BaseSettings):
     jwt_audience: Annotated[str | None, Field(description="`aud` that a token must have")] = None
     jwt_issuer: Annotated[str | None, Field(description="`iss` that a token must have")] = None
     caller_cache_seconds: Annotated[float, Field(ge=0, le=1, description="how long a key's look-up is remembered")] = 0.5
+    rate_per_second: Annotated[int, Field(ge=0, description="most requests a second of a workspace, in each process; 0 lifts it")] = 100
+    rate_per_minute: Annotated[int, Field(ge=0, description="most requests a minute of a workspace, in each process; 0 lifts it")] = 6_000
     max_body_bytes: Annotated[int, Field(ge=1_000, description="largest JSON request")] = 1_048_576
     max_tokens: Annotated[int, Field(ge=100, description="most tokens of a document")] = 2_000
     max_document_bytes: Annotated[int, Field(ge=1_000, description="largest document")] = 100_000

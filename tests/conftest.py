@@ -47,7 +47,9 @@ def database_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPa
 @pytest.fixture(scope="session")
 def settings(database_url: str) -> Settings:
     """What the application under test is built with."""
-    return Settings(database_url=database_url, worker=False, caller_cache_seconds=1, log_level="WARNING")
+    return Settings(
+        database_url=database_url, worker=False, caller_cache_seconds=1, log_level="WARNING", rate_per_second=0, rate_per_minute=0
+    )
 
 
 @pytest.fixture(scope="session")

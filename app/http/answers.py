@@ -28,6 +28,7 @@ from app.errors import (
     LeadgraphError,
     MethodNotAllowed,
     ParseFailed,
+    RateLimited,
     TookTooLong,
     Unauthenticated,
     Unavailable,
@@ -98,6 +99,8 @@ def refusal(error: LeadgraphError, request: str, media_type: str = JSON) -> Answ
         headers["allow"] = error.allowed
     if isinstance(error, Unavailable):
         headers["retry-after"] = str(RETRY_AFTER)
+    if isinstance(error, RateLimited):
+        headers["retry-after"] = str(error.retry_after)
     if isinstance(error, BodyTooLarge | BodyTooSlow):
         headers["connection"] = "close"  # what is left of the body is not read as the next request
     return Answer(error.status, orjson.dumps({"errors": [_entry(error, request)]}), media_type, headers)

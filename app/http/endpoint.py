@@ -26,6 +26,7 @@ from app.http.checks import Checks, Document, Operation
 from app.http.compression import SMALLEST, accepts_gzip, gzipped
 from app.http.heads import Heads
 from app.http.persisted import Persisted
+from app.http.rates import Rates
 from app.http.requests import Request, check_content_type, read_parameters, read_query_string, response_type
 from app.settings import QUERIES, Settings
 from schema.context import Context
@@ -66,6 +67,7 @@ class GraphQLEndpoint:
         self.documents = Persisted(QUERIES)
         self.database = database
         self.callers = callers
+        self.rates = Rates(settings)
         self.settings = settings
         #: Transactions under way: they end even when nobody waits for them any more.
         self._writing: set[asyncio.Task[Any]] = set()
@@ -107,6 +109,7 @@ class GraphQLEndpoint:
         if not by_get and scope["method"] != "POST":
             raise MethodNotAllowed
         caller = await self._identify(headers)
+        self.rates.count(caller.workspace_id)
         if media_type is None:
             raise NotAcceptable
         if by_get:

@@ -15,6 +15,7 @@ from app.commands.terminal import one_line
 #: Each command's module in `app.commands`, loaded when it is asked for: `leadgraph run` needs no database.
 COMMANDS = {
     "serve": "serve",
+    "worker": "worker",
     "demo": "demo",
     "migrate": "migrate",
     "workspace": "workspaces",

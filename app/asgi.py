@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Any
 
 from starlette.applications import Starlette
@@ -23,11 +23,8 @@ from app.http.endpoint import GraphQLEndpoint
 from app.http.health import health_routes
 from app.http.pages import explorer_routes
 from app.settings import QUERIES, Settings
-from app.worker import Worker
+from app.worker import work
 from schema.graph import document, graph
-
-#: Seconds that the worker has to finish the step it is in when the service stops.
-DRAIN = 10
 
 
 class PageNotFound(LeadgraphError):
@@ -59,7 +56,7 @@ def build(settings: Settings | None = None, *, migrate: bool = True) -> Starlett
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         try:
             await (migrations.upgrade if migrate else migrations.check)(database)
-            async with _working(database, settings):
+            async with database.listening(), _working(database, settings):
                 yield
             await endpoint.close()
             await callers.close()
@@ -90,14 +87,12 @@ async def _working(database: Database, settings: Settings) -> AsyncIterator[None
         yield
         return
     stop = asyncio.Event()
-    task = asyncio.create_task(Worker(database, settings).run(stop))
+    task = asyncio.create_task(work(database, settings, stop))
     try:
         yield
     finally:
         stop.set()
-        database.wake()
-        with suppress(TimeoutError):
-            await asyncio.wait_for(task, DRAIN)
+        await task
 
 
 async def _not_served(request: Request, error: Exception) -> Response:

@@ -29,6 +29,7 @@ from app.postgres_readers import PostgresReaders
 from app.readers import Readers
 from app.settings import Settings
 from app.sqlite_readers import SqliteReaders, prepare_sqlite
+from app.wakeups import PostgresWakeups, SqliteWakeups, Wakeups
 
 #: SQLSTATEs after which the same request may simply run again: serialization failure, deadlock.
 _AGAIN = {"40001", "40P01"}
@@ -57,8 +58,9 @@ class Database:
             if self.is_postgres
             else SqliteReaders(str(self.url.database), settings.readers, settings.statement_seconds)
         )
-        #: Rung after every commit. A wake-up carries nothing; whoever wakes reads the log.
-        self.committed = asyncio.Event()
+        self.wakeups: Wakeups = (
+            PostgresWakeups(self.readers) if isinstance(self.readers, PostgresReaders) else SqliteWakeups(str(self.url.database))
+        )
 
     async def close(self) -> None:
         """Close every connection."""
@@ -82,12 +84,17 @@ class Database:
             raise
         except OSError as error:
             raise Unavailable from error
-        self.wake()
+        self.wakeups.ring()
 
-    def wake(self) -> None:
-        """Tell whoever waits that something was committed."""
-        self.committed.set()
-        self.committed = asyncio.Event()
+    @asynccontextmanager
+    async def listening(self) -> AsyncIterator[None]:
+        """Hear what other processes commit, for as long as the block lasts."""
+        listening = asyncio.create_task(self.wakeups.listen())
+        try:
+            yield
+        finally:
+            listening.cancel()
+            await asyncio.wait([listening])
 
 
 def is_retryable(error: BaseException | None) -> bool:

@@ -34,6 +34,8 @@ AT_ONCE = 4
 CHUNK = 500
 #: Seconds in which a burst of commits is one wake-up.
 _BURST = 0.05
+#: Seconds that the steps under way have to end in when the process is told to.
+DRAIN = 10
 
 _LEAD = table_of(Lead)
 _MEMBER = table_of(CampaignLead)
@@ -82,6 +84,16 @@ async def _how_many(work: Work, payload: dict[str, Any]) -> int:
 HANDLERS: dict[str, Callable[[Work, dict[str, Any]], Awaitable[Step]]] = {"rescore": rescore}
 
 
+async def work(database: Database, settings: Settings, stop: asyncio.Event) -> None:
+    """Run due jobs until `stop` is set; then let the steps under way end, within ten seconds, and give the jobs back."""
+    working = asyncio.create_task(Worker(database, settings).run(stop))
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait([working, stopping], return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    with suppress(TimeoutError):
+        await asyncio.wait_for(working, DRAIN)
+
+
 class Worker:
     """Runs the due jobs of one database, of whatever workspace."""
 
@@ -95,7 +107,7 @@ class Worker:
         """Run due jobs until `stop` is set; then end the steps that are under way, give the jobs back, and return."""
         async with asyncio.TaskGroup() as group:
             while not stop.is_set():
-                bell = self.database.committed  # asked for before looking, so that no commit in between is missed
+                bell = self.database.wakeups.committed  # asked for before looking, so that no commit in between is missed
                 for job in await self._claim():
                     task = group.create_task(self._run(job, stop))
                     self._running[job["id"]] = task

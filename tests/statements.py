@@ -13,7 +13,7 @@ import asyncpg.connection
 
 from app.sqlite_readers import SqliteReaders
 
-_CONTROL = ("BEGIN", "COMMIT", "ROLLBACK", "SAVEPOINT", "RELEASE", "PRAGMA", "--")
+_CONTROL = ("BEGIN", "COMMIT", "ROLLBACK", "SAVEPOINT", "RELEASE", "PRAGMA", "LISTEN", "NOTIFY", "--")
 _lists: list[list[str]] = []
 
 

@@ -43,4 +43,7 @@ class Settings(BaseSettings):
     worker: Annotated[bool, Field(description="run due jobs inside `leadgraph serve`")] = True
     worker_poll_seconds: Annotated[float, Field(gt=0, description="how often a worker looks for due jobs that nobody woke it for")] = 1.0
     job_lease_seconds: Annotated[float, Field(gt=0, description="how long a job is a worker's without a heartbeat")] = 60.0
+    idempotency_hours: Annotated[float, Field(gt=0, description="how long the answer to a request with an `Idempotency-Key` is kept")] = (
+        24.0
+    )
     log_level: Annotated[str, Field(description="DEBUG, INFO, WARNING or ERROR")] = "INFO"

@@ -18,7 +18,7 @@ import sqlalchemy as sa
 import structlog
 from sqlalchemy.exc import DBAPIError
 
-from app.actions import jobs, scores
+from app.actions import idempotency, jobs, scores
 from app.actions.batches import JobStatus
 from app.actions.work import Caller, Role, Work
 from app.database import Database, lock_workspace, table_of
@@ -36,6 +36,9 @@ CHUNK = 500
 _BURST = 0.05
 #: Seconds that the steps under way have to end in when the process is told to.
 DRAIN = 10
+
+#: Seconds between two clearings of what has expired.
+_CLEAR_EVERY = 600.0
 
 _LEAD = table_of(Lead)
 _MEMBER = table_of(CampaignLead)
@@ -106,6 +109,7 @@ class Worker:
     async def run(self, stop: asyncio.Event) -> None:
         """Run due jobs until `stop` is set; then end the steps that are under way, give the jobs back, and return."""
         async with asyncio.TaskGroup() as group:
+            group.create_task(self._clear(stop))
             while not stop.is_set():
                 bell = self.database.wakeups.committed  # asked for before looking, so that no commit in between is missed
                 for job in await self._claim():
@@ -113,6 +117,20 @@ class Worker:
                     self._running[job["id"]] = task
                     task.add_done_callback(partial(self._forget, job["id"]))
                 await self._rest(stop, bell)
+
+    async def _clear(self, stop: asyncio.Event) -> None:
+        """Forget what has expired, now and then."""
+        while True:
+            try:
+                async with self.database.readers.reading() as reading:
+                    expired = await idempotency.any_expired(reading, _now())
+                if expired:
+                    async with self.database.writing() as connection:
+                        await idempotency.clear(connection, _now())
+            except Exception as error:  # noqa: BLE001  (the next time may do)
+                logger.warning("worker.cannot_clear", error=_told(error))
+            if await _set_within(stop, _CLEAR_EVERY):
+                return
 
     def _forget(self, job_id: str, _task: asyncio.Task[None]) -> None:
         del self._running[job_id]

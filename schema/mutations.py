@@ -46,8 +46,11 @@ Data = dict[str, Any]
 Verb = Callable[..., Awaitable[Data]]
 
 
-def mutation(payload: type, needs: Role = Role.EDITOR, description: str | None = None) -> Callable[[Verb], Any]:
-    """Make a root field of a function of (context, arguments...): its data, shaped by the selection, is the reply."""
+def mutation(payload: type, needs: Role = Role.EDITOR, *, shows_secret: bool = False) -> Callable[[Verb], Any]:
+    """Make a root field of a function of (context, arguments...): its data, shaped by the selection, is the reply.
+
+    A reply that shows a secret is told once: it is not kept for a request that is sent again.
+    """
 
     def make(verb: Verb) -> Any:
         async def resolve(info: strawberry.Info, **arguments: Any) -> Any:
@@ -68,7 +71,7 @@ def mutation(payload: type, needs: Role = Role.EDITOR, description: str | None =
         resolve.__signature__ = inspect.Signature([described, *taken], return_annotation=payload)  # type: ignore[attr-defined]
         resolve.__annotations__ = {"info": strawberry.Info, "return": payload} | {part.name: part.annotation for part in taken}
         resolve.__name__ = verb.__name__
-        return strawberry.field(resolver=resolve, description=description or verb.__doc__)
+        return strawberry.field(resolver=resolve, description=verb.__doc__, metadata={"needs": needs, "shows_secret": shows_secret})
 
     return make
 
@@ -233,5 +236,5 @@ class Mutation:
     user_create = mutation(UserPayload, Role.ADMIN)(_user_create)
     user_update = mutation(UserPayload, Role.ADMIN)(_user_update)
     user_delete = mutation(DeletePayload, Role.ADMIN)(_user_delete)
-    api_key_create = mutation(ApiKeyCreatePayload, Role.ADMIN)(_api_key_create)
+    api_key_create = mutation(ApiKeyCreatePayload, Role.ADMIN, shows_secret=True)(_api_key_create)
     api_key_revoke = mutation(ApiKeyPayload, Role.ADMIN)(_api_key_revoke)

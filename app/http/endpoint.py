@@ -8,15 +8,19 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, Protocol
 
 import structlog
-from graphql import OperationType
+from graphql import GraphQLSchema, OperationType
 from sqlalchemy.ext.asyncio import AsyncConnection
 from starlette.datastructures import Headers
 from starlette.types import Receive, Scope, Send
 
-from app.actions.work import Caller, Work
+from app.actions import idempotency
+from app.actions.idempotency import KeyReused
+from app.actions.work import Caller, Role, Work
 from app.database import Database, is_retryable, lock_workspace
 from app.errors import LeadgraphError, MethodNotAllowed, MutationByGet, NotAcceptable, QueryTooComplex, TookTooLong, Unavailable
 from app.http import answers
@@ -28,6 +32,7 @@ from app.http.heads import Heads
 from app.http.persisted import Persisted
 from app.http.rates import Rates
 from app.http.requests import Request, check_content_type, read_parameters, read_query_string, response_type
+from app.http.retries import REPLAYED, Turns, keyed, read_key
 from app.settings import QUERIES, Settings
 from schema.context import Context
 
@@ -69,6 +74,8 @@ class GraphQLEndpoint:
         self.callers = callers
         self.rates = Rates(settings)
         self.settings = settings
+        self._turns = Turns()
+        self._needs = _needs_of(graph.core)
         #: Transactions under way: they end even when nobody waits for them any more.
         self._writing: set[asyncio.Task[Any]] = set()
 
@@ -112,10 +119,12 @@ class GraphQLEndpoint:
         self.rates.count(caller.workspace_id)
         if media_type is None:
             raise NotAcceptable
+        key = None
         if by_get:
             content = read_query_string(scope["query_string"], self.settings.max_json_depth)
         else:
             check_content_type(headers)
+            key = read_key(headers)
             try:
                 async with asyncio.timeout(self.settings.request_seconds):
                     body = await read_body(headers, receive, self.settings.max_body_bytes)
@@ -123,7 +132,7 @@ class GraphQLEndpoint:
                 raise BodyTooSlow from None
             content = read_json(body, self.settings.max_json_depth)
         given = read_parameters(content, self.documents, known_only=self.settings.persisted_only)
-        return await self._run(Request(request_id, caller, media_type, given.query, given.variables, given.operation_name, by_get))
+        return await self._run(Request(request_id, caller, media_type, given.query, given.variables, given.operation_name, by_get, key))
 
     async def _identify(self, headers: Headers) -> Caller:
         try:
@@ -150,12 +159,16 @@ class GraphQLEndpoint:
         except QueryTooComplex as error:
             return _refused(error, request)
         try:
-            result = await (self._mutate(request, operation) if mutation else self._query(request, checked.document, operation))
+            if mutation:
+                return await self._mutate(request, operation, cost)
+            result = await self._query(request, checked.document, operation)
+        except KeyReused:
+            raise
         except Exception as error:  # noqa: BLE001  (what a resolver raises is in the result: this is the database, or unexpected)
             return answers.result(None, [answers.failure(error, request.id)], request.media_type, executed=True)
         if isinstance(result, dict):
             return answers.result(result, (), request.media_type, executed=True, cost=cost)
-        return _told(result, request, mutation=mutation, cost=cost)
+        return _told(result, request, mutation=False, cost=cost)
 
     async def _query(self, request: Request, document: Document, operation: Operation) -> Any:
         """Give the data of a query that is answered by plans alone, or the library's result."""
@@ -169,9 +182,9 @@ class GraphQLEndpoint:
             # Who never got a reader met a busy service, not a slow statement.
             raise (Unavailable if context.reading is None else TookTooLong) from None
 
-    async def _mutate(self, request: Request, operation: Operation) -> Any:
+    async def _mutate(self, request: Request, operation: Operation, cost: int) -> Answer:
         # In a task of its own: a client that leaves, or a server that stops, finds it done whole or not at all.
-        task = asyncio.create_task(self._transact(request, operation))
+        task = asyncio.create_task(self._transact(request, operation, cost))
         self._writing.add(task)
         task.add_done_callback(self._written)
         return await asyncio.shield(task)
@@ -181,41 +194,67 @@ class GraphQLEndpoint:
         if not task.cancelled():
             task.exception()  # seen, though nobody may wait for it any more
 
-    async def _transact(self, request: Request, operation: Operation) -> Any:
-        """Run a mutation in one transaction, which a result with errors rolls back; run it again after a deadlock."""
+    async def _transact(self, request: Request, operation: Operation, cost: int) -> Answer:
+        """Run a mutation when its turn has come, in one transaction, which a result with errors rolls back; again after a deadlock."""
         deadline = asyncio.get_running_loop().time() + self.settings.request_seconds
-        for rerun in range(RERUNS + 1):
-            try:
-                async with self.database.writing() as connection:
-                    result = await self._write(request, operation, connection, deadline)
-            except _Refused as refused:
-                if rerun == RERUNS or not any(is_retryable(answers.cause(error)) for error in refused.result.errors):
-                    return refused.result
-            except Exception as error:
-                if rerun == RERUNS or not is_retryable(error):
-                    raise
-            else:
-                if any(name.startswith(("apiKey", "user")) for name in operation.tally.root_names):
-                    self.callers.forget()
-                return result
-            await asyncio.sleep(random.uniform(0, 0.02) * 2**rerun)  # noqa: S311  (so that two that met don't meet again)
+        async with self._turns.of(request.caller, request.key, deadline):
+            for rerun in range(RERUNS + 1):
+                try:
+                    async with self.database.writing() as connection:
+                        answer = await self._write(request, operation, connection, deadline, cost)
+                except _Refused as refused:
+                    if rerun == RERUNS or not any(is_retryable(answers.cause(error)) for error in refused.result.errors):
+                        return _told(refused.result, request, mutation=True, cost=cost)
+                except Exception as error:
+                    if rerun == RERUNS or not is_retryable(error):
+                        raise
+                else:
+                    if any(name.startswith(("apiKey", "user")) for name in operation.tally.root_names):
+                        self.callers.forget()
+                    return answer
+                await asyncio.sleep(random.uniform(0, 0.02) * 2**rerun)  # noqa: S311  (so that two that met don't meet again)
         raise AssertionError("the last rerun returns or raises")
 
-    async def _write(self, request: Request, operation: Operation, connection: AsyncConnection, deadline: float) -> Any:
+    async def _write(self, request: Request, operation: Operation, connection: AsyncConnection, deadline: float, cost: int) -> Answer:
+        """Give the answer that is kept under the request's key, or run it, and keep its answer in the same transaction."""
         work = Work(connection, request.caller, request.id)
         users_log_in = self.settings.jwt_secret is not None or self.settings.jwt_jwks_url is not None
         context = Context(caller=request.caller, request_id=request.id, work=work, users_log_in=users_log_in)
+        sent = None if request.key is None else keyed(request.key, request)
         async with _until(deadline, connection):
+            if sent is not None:
+                kept = await idempotency.begin(work, sent, timedelta(hours=self.settings.idempotency_hours))
+                if kept is not None:
+                    for name in operation.tally.root_names:  # the role may have been another then
+                        request.caller.require(self._needs[name].role)
+                    return Answer(200, kept.encode(), request.media_type, {**REPLAYED})
             await lock_workspace(connection, work.workspace, alone=operation.several)
             result = await self._execute(request, operation, context)
-        if result.errors:
-            raise _Refused(result)
-        return result
+            if result.errors:
+                raise _Refused(result)
+            answer = _told(result, request, mutation=True, cost=cost)
+            if sent is not None and not any(self._needs[name].shows_secret for name in operation.tally.root_names):
+                await idempotency.keep(work, sent, answer.body.decode())
+        return answer
 
     async def _execute(self, request: Request, operation: Operation, context: Context) -> Any:
         return await self.graph.execute(
             request.query, variable_values=request.variables, context_value=context, operation_name=operation.name
         )
+
+
+@dataclass(frozen=True, slots=True)
+class _Needs:
+    """What a root field needs of its caller, and whether its answer is told only once."""
+
+    role: Role
+    shows_secret: bool
+
+
+def _needs_of(schema: GraphQLSchema) -> dict[str, _Needs]:
+    fields = schema.mutation_type.fields if schema.mutation_type else {}
+    told = {name: getattr(field.extensions.get("strawberry-definition"), "metadata", {}) for name, field in fields.items()}
+    return {name: _Needs(each.get("needs", Role.VIEWER), bool(each.get("shows_secret"))) for name, each in told.items()}
 
 
 @asynccontextmanager

@@ -28,6 +28,8 @@ class Request:
     variables: dict[str, Any]
     operation_name: str | None
     reads_only: bool = False
+    #: The caller's name for it, under which it may be sent again.
+    key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

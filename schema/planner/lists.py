@@ -46,6 +46,10 @@ class Listed:
         """Select from the whole list."""
         return sa.select(*columns).select_from(self.source).where(*self.where).correlate(parent)
 
+    def counts(self, *names: str) -> bool:
+        """Tell whether what is counted from has these columns: the index of a search has none, a place but a few."""
+        return all(self.least.is_derived_from(column.table) for column in (self.c[name] for name in names) if isinstance(column, sa.Column))
+
     def count(self, *columns: Expression, parent: b.Row | None) -> sa.Select[Any]:
         """Select what is the same for any columns: how many there are, or whether there is any."""
         return sa.select(*columns).select_from(self.least).where(*self.counted).correlate(parent)

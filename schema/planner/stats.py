@@ -17,6 +17,8 @@ from schema.planner.lists import Listed, listed
 _STATUSES = [(f"s{place}", status.value) for place, status in enumerate(LeadStatus)]
 #: The bounds of the histogram's buckets; 100 falls into the last, a lead without a score into none.
 _BUCKETS = [(f"b{place}", place * 10, place * 10 + 9 if place < 9 else 100) for place in range(10)]
+#: The column that a figure is of.
+_OF = {"averageScore": "quality_score", "scoreHistogram": "quality_score", "byStatus": "status", "bySource": "source"}
 
 
 class Statistics:
@@ -74,7 +76,7 @@ class Statistics:
         found = listed(self.on, self.spec, self.args, self.parent)
         rows = found.rows
         figures = self._figures(found)
-        select = found.count if self.names <= {"__typename", "count", "averageScore", "scoreHistogram"} else found.select
+        select = found.count if found.counts(*[_OF[name] for name in self.names if name in _OF]) else found.select
         query = select(*[figure.label(name) for name, figure in figures.items()], parent=self.parent)
         if "bySource" not in self.names:
             return query.subquery()

@@ -145,3 +145,24 @@ async def test_figures_are_planned_once(api, people):
     misses = graph.plans.misses
     assert (await api("leads/stats", where={"source": {"eq": "linkedin"}}))["leadStats"]["count"] == 1
     assert graph.plans.misses == misses
+
+
+FIGURE = ["count", "averageScore", "byStatus { status count }", "bySource { source count }", "scoreHistogram { from to count }"]
+
+
+@pytest.mark.parametrize("asked", [*FIGURE, f"{FIGURE[0]} {FIGURE[1]}", f"{FIGURE[0]} {FIGURE[2]}", f"{FIGURE[1]} {FIGURE[4]}"])
+@pytest.mark.parametrize("variables", [{"search": "techcorp"}, {"search": "zoe", "where": {"status": {"eq": "NEW"}}}, {"search": "nobody"}])
+async def test_a_figure_alone_is_what_it_is_beside_the_others(api, stranger, people, asked, variables):
+    await stranger("leads/upsert_many", input={"leads": PEOPLE})
+    for text, found in (
+        (
+            "query Q($where: LeadWhere, $search: String) { leadStats(where: $where, search: $search) { %s } }",
+            lambda data: data["leadStats"],
+        ),
+        (
+            f'query Q($where: LeadWhere, $search: String) {{ campaign(id: "{people}") {{ stats(where: $where, search: $search) {{ %s }} }} }}',
+            lambda data: data["campaign"]["stats"],
+        ),
+    ):
+        whole, alone = [found(await api(text % figures, **variables)) for figures in (FIGURES, asked)]
+        assert alone == {name: whole[name] for name in alone}

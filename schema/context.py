@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from app.actions.work import Caller, Work
+from app.errors import Internal
 from app.readers import Reading, WritingReading
 
 
@@ -27,3 +28,10 @@ class Context:
     def __post_init__(self) -> None:
         if self.work is not None:
             self.reading = WritingReading(self.work.connection)
+
+    @property
+    def writing(self) -> Work:
+        """The transaction, where there must be one."""
+        if self.work is None:
+            raise Internal
+        return self.work

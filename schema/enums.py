@@ -8,20 +8,22 @@ from app.actions.activities import ActivityKind
 from app.actions.batches import BatchKind, JobStatus
 from app.actions.campaigns import CampaignStatus
 from app.actions.emails import EmailStatus
+from app.actions.events import EventOutcome
 from app.actions.upserts import ErrorPolicy, OnMatch, RowOutcome
 from app.actions.work import Role
 from app.rules.fields import ErrorCode, LeadStatus
 from app.rules.scoring import ScoreComponentKind
 from schema.planner.origins import structural
 
-for _enum in (LeadStatus, CampaignStatus, ScoreComponentKind, ErrorCode, Role, RowOutcome, BatchKind, JobStatus, ErrorPolicy):
+for _enum in (LeadStatus, CampaignStatus, ScoreComponentKind, ErrorCode, Role, RowOutcome, BatchKind, JobStatus, ErrorPolicy, EventOutcome):
     strawberry.enum(_enum)
 strawberry.enum(EmailStatus, description="SENDING: claimed by a sender, until its lease ends.")
 strawberry.enum(OnMatch, description="What a row does to a lead that is already there.")
 strawberry.enum(ActivityKind)
 
 __all__ = [
-    "ActivityKind", "BatchKind", "CampaignOrderField", "CampaignStatus", "EmailStatus", "ErrorCode", "ErrorPolicy", "JobStatus",
+    "ActivityKind", "BatchKind", "CampaignOrderField", "CampaignStatus", "EmailStatus", "ErrorCode", "ErrorPolicy", "EventOutcome",
+    "JobStatus",
     "LeadOrderField", "LeadStatus", "OnMatch", "OrderDirection", "Role", "RowOutcome", "ScoreComponentKind",
 ]  # fmt: skip
 

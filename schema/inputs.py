@@ -117,6 +117,36 @@ class LeadUpsertManyInput:
 
 @kept_as_dict
 @strawberry.input
+class LeadEventInput:
+    """Something that a lead did."""
+
+    lead: LeadRef
+    event: str = strawberry.field(description="1 to 256 characters.")
+    distinct_id: str | None = strawberry.field(
+        description="At most 36 characters; a second event with it is accepted and changes nothing.", default=strawberry.UNSET
+    )
+    attributes: JSONObject | None = strawberry.UNSET
+    campaign_id: strawberry.ID | None = strawberry.UNSET
+    occurred_at: DateTime | None = strawberry.field(description="Now unless given.", default=strawberry.UNSET)
+
+
+@kept_as_dict
+@strawberry.input
+class LeadEventRow:
+    """An event of a batch: loose values, as in `LeadRow`."""
+
+    lead_id: Cell | None = strawberry.UNSET
+    crm_id: Cell | None = strawberry.UNSET
+    email: Cell | None = strawberry.UNSET
+    event: Cell | None = strawberry.UNSET
+    distinct_id: Cell | None = strawberry.UNSET
+    attributes: JSONValue | None = strawberry.UNSET
+    campaign_id: Cell | None = strawberry.UNSET
+    occurred_at: Cell | None = strawberry.UNSET
+
+
+@kept_as_dict
+@strawberry.input
 class CampaignCriteriaInput:
     """Lists given replace the stored ones; the others stay."""
 

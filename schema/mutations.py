@@ -10,6 +10,7 @@ from graphql import get_named_type
 from app.actions import campaigns, keys, leads, scores, upserts, users
 from app.actions.work import Role, Work
 from app.errors import BadUserInput, Internal
+from schema import event_verbs
 from schema.context import Context
 from schema.inputs import (
     ApiKeyInput,
@@ -32,6 +33,8 @@ from schema.payloads import (
     CampaignPayload,
     DeletePayload,
     LeadDeletePayload,
+    LeadEventManyPayload,
+    LeadEventPayload,
     LeadPayload,
     LeadScorePayload,
     LeadUpsertManyPayload,
@@ -227,6 +230,8 @@ class Mutation:
     lead_assign = mutation(LeadPayload)(_lead_assign)
     lead_score = mutation(LeadScorePayload)(_lead_score)
     lead_upsert_many = mutation(LeadUpsertManyPayload)(_lead_upsert_many)
+    lead_event_track = mutation(LeadEventPayload)(event_verbs.lead_event_track)
+    lead_event_track_many = mutation(LeadEventManyPayload)(event_verbs.lead_event_track_many)
     campaign_create = mutation(CampaignPayload)(_campaign_create)
     campaign_update = mutation(CampaignPayload)(_campaign_update)
     campaign_delete = mutation(DeletePayload)(_campaign_delete)

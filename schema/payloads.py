@@ -4,10 +4,10 @@ from typing import Any
 
 import strawberry
 
-from schema.activities import FieldChange
+from schema.activities import Activity, FieldChange
 from schema.batches import Batch, BatchSummary, RowError
 from schema.campaigns import Campaign
-from schema.enums import RowOutcome
+from schema.enums import EventOutcome, RowOutcome
 from schema.leads import Lead
 from schema.nodes import Edge
 from schema.planner.bindings import argument
@@ -64,6 +64,42 @@ class LeadUpsertManyPayload:
     summary: BatchSummary
     batch: Batch | None
     results: list[LeadRowResult] = _results()
+
+
+@strawberry.type
+class LeadEventPayload:
+    """The event as it was recorded: now, or before where it is `deduplicated`."""
+
+    activity: Activity
+    deduplicated: bool
+
+
+@strawberry.type
+class LeadEventResult:
+    """What became of one event."""
+
+    index: int
+    outcome: EventOutcome
+    activity: Activity | None
+    errors: list[RowError]
+
+
+def _event_results() -> Any:
+    field = strawberry.field()
+    field.arguments = [argument("outcomes", list[EventOutcome] | None)]
+    return field
+
+
+@strawberry.type
+class LeadEventManyPayload:
+    """One result an event, in the order given; the counts add up."""
+
+    accepted: int
+    deduplicated: int
+    skipped: int
+    failed: int
+    batch: Batch | None
+    results: list[LeadEventResult] = _event_results()
 
 
 @strawberry.type

@@ -113,15 +113,21 @@ async def _named_leads(work: Work, named: Iterable[tuple[str, str]], *, lock: bo
 
 
 async def find_leads(
-    work: Work, *, ids: Iterable[str] = (), email_keys: Iterable[str] = (), crm_ids: Iterable[str] = (), lock: bool = True
+    work: Work,
+    *,
+    ids: Iterable[str] = (),
+    email_keys: Iterable[str] = (),
+    crm_ids: Iterable[str] = (),
+    lock: bool = True,
+    columns: tuple[str, ...] | None = None,
 ) -> list[dict[str, Any]]:
-    """Give the leads with one of these ids, folded e-mails or CRM ids, locked in the order of their ids: one statement."""
+    """Give the leads (all columns, unless told) with one of these ids, folded e-mails or CRM ids, locked in the order of their ids."""
     binds = {name: listed(values, postgres=work.postgres) for name, values in (("ids", ids), ("emails", email_keys), ("crm_ids", crm_ids))}
-    return await work.rows(_matching(postgres=work.postgres, lock=lock), binds)
+    return await work.rows(_matching(postgres=work.postgres, lock=lock, columns=columns), binds)
 
 
 @cache
-def _matching(*, postgres: bool, lock: bool) -> sa.Select[Any]:
+def _matching(*, postgres: bool, lock: bool, columns: tuple[str, ...] | None) -> sa.Select[Any]:
     # A union of three walks of an index each; joined by OR, SQLite would rather read the whole workspace in order.
     named = sa.union(
         *[
@@ -129,5 +135,6 @@ def _matching(*, postgres: bool, lock: bool) -> sa.Select[Any]:
             for column, bind in (("id", "ids"), ("email_key", "emails"), ("crm_id", "crm_ids"))
         ]
     )
-    asked = sa.select(LEAD).where(LEAD.c.workspace_id == sa.bindparam("workspace"), LEAD.c.id.in_(named)).order_by(LEAD.c.id)
+    what = [LEAD] if columns is None else [LEAD.c[name] for name in columns]
+    asked = sa.select(*what).where(LEAD.c.workspace_id == sa.bindparam("workspace"), LEAD.c.id.in_(named)).order_by(LEAD.c.id)
     return asked.with_for_update() if lock else asked

@@ -29,6 +29,7 @@ __all__ = [
     "read_input",
     "read_row",
     "read_source",
+    "read_values",
 ]
 
 
@@ -156,25 +157,27 @@ def read_row(row: Mapping[str, object], *, clearing: bool) -> tuple[dict[str, ob
     Blank is not given. None clears where `clearing`, else is not given either; `status` can't be cleared. `email` sets
     `email_key` too, and `id` is kept as text, well formed or not. A row with errors still gives its good fields.
     """
-    return _read(row, _ROW_FIELDS, clearing=clearing)
+    return read_values(row, _ROW_FIELDS, clearing=clearing)
 
 
 def read_input(values: Mapping[str, object], *, clearing: bool) -> tuple[dict[str, object], list[FieldError]]:
     """Read a typed input or patch as `read_row` does; what is beside the lead's own fields is passed over."""
-    return _read({name: value for name, value in values.items() if name not in _BESIDE}, _FIELDS, clearing=clearing)
+    return read_values({name: value for name, value in values.items() if name not in _BESIDE}, _FIELDS, clearing=clearing)
 
 
-def _read(
+def read_values(
     values: Mapping[str, object],
     fields: Mapping[str, tuple[str, Callable[[object], object], bool]],
     *,
     clearing: bool,
+    of: str = "a lead",
 ) -> tuple[dict[str, object], list[FieldError]]:
+    """Read values by the contract's names into columns, as `read_row` does; `fields` say column, reader, and whether None may clear."""
     columns: dict[str, object] = {}
     errors: list[FieldError] = []
     for name, value in values.items():
         if name not in fields:
-            errors.append(FieldError(ErrorCode.UNKNOWN_FIELD, f"{shown(name)} is no field of a lead", name))
+            errors.append(FieldError(ErrorCode.UNKNOWN_FIELD, f"{shown(name)} is no field of {of}", name))
             continue
         column, read, clearable = fields[name]
         if value is None:

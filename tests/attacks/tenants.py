@@ -184,6 +184,8 @@ ARGUMENTS: dict[str, Any] = {
     "leadAssign": lambda of: {"lead": _lead(of), "user": None},
     "leadScore": lambda of: {"leads": [_lead(of)]},
     "leadUpsertMany": lambda of: {"input": {"leads": [{"email": f"dora.{of.token}@example.com"}]}},
+    "leadEventTrack": lambda of: {"input": {"lead": _lead(of), "event": f"page.viewed {of.token}"}},
+    "leadEventTrackMany": lambda of: {"events": [{"crmId": of.crm_id, "event": f"page.viewed {of.token}"}]},
     "campaignCreate": lambda of: {"input": {"name": f"Summer {of.token}"}},
     "campaignUpdate": lambda of: {"id": of.ids["Campaign"], "patch": {"status": "ACTIVE"}},
     "campaignDelete": lambda of: {"id": of.ids["Campaign"]},

@@ -44,7 +44,7 @@ def codes(answer: dict[str, Any]) -> set[str]:
     """Give the codes of an answer's errors, and of its rows' where it is a batch's."""
     if "errors" in answer:
         return {error["extensions"]["code"] for error in answer["errors"]}
-    batch = answer["data"].get("leadUpsertMany") or {}
+    batch = answer["data"].get("leadUpsertMany") or answer["data"].get("leadEventTrackMany") or {}
     return {error["code"] for result in batch.get("results", ()) for error in result["errors"]}
 
 

@@ -22,6 +22,7 @@ COMMANDS = {
     "key": "keys",
     "import": "imports",
     "run": "documents",
+    "send": "send",
     "schema": "graph",
 }
 

@@ -80,6 +80,10 @@ class UserNotFound(NotFound):
     """There is no such user in your workspace."""
 
 
+class EmailNotFound(NotFound):
+    """There is no such e-mail in your workspace."""
+
+
 class ApiKeyNotFound(NotFound):
     """There is no such API key in your workspace."""
 

@@ -203,6 +203,7 @@ class Email(Owned, table=True):
         ForeignKeyConstraint(["workspace_id"], ["workspace.id"]),
         Index("email_lead", "workspace_id", "lead_id", "created_at", "id"),
         Index("email_created", "workspace_id", "created_at", "id"),
+        Index("email_due", "workspace_id", "status", "scheduled_at"),
     )
     lead_id: str = Field(sa_type=Plain)
     campaign_id: str | None = Field(sa_type=Plain)

@@ -178,6 +178,18 @@ class CampaignPatch:
 
 @kept_as_dict
 @strawberry.input
+class EmailInput:
+    """An e-mail to a lead, for a sender to claim when its time has come."""
+
+    lead: LeadRef
+    campaign_id: strawberry.ID | None = strawberry.UNSET
+    subject: str
+    body: str = strawberry.field(description="256,000 bytes at most.")
+    scheduled_at: DateTime
+
+
+@kept_as_dict
+@strawberry.input
 class ScoringWeightInput:
     """The most points that a part may give."""
 

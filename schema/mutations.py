@@ -10,7 +10,7 @@ from graphql import get_named_type
 from app.actions import campaigns, keys, leads, scores, upserts, users
 from app.actions.work import Role, Work
 from app.errors import BadUserInput, Internal
-from schema import event_verbs
+from schema import email_verbs, event_verbs
 from schema.context import Context
 from schema.inputs import (
     ApiKeyInput,
@@ -32,6 +32,8 @@ from schema.payloads import (
     CampaignLeadsPayload,
     CampaignPayload,
     DeletePayload,
+    EmailClaimPayload,
+    EmailPayload,
     LeadDeletePayload,
     LeadEventManyPayload,
     LeadEventPayload,
@@ -237,6 +239,10 @@ class Mutation:
     campaign_delete = mutation(DeletePayload)(_campaign_delete)
     campaign_add_leads = mutation(CampaignLeadsPayload)(_campaign_add_leads)
     campaign_remove_leads = mutation(CampaignLeadsPayload)(_campaign_remove_leads)
+    email_schedule = mutation(EmailPayload)(email_verbs.email_schedule)
+    email_cancel = mutation(EmailPayload)(email_verbs.email_cancel)
+    email_claim = mutation(EmailClaimPayload)(email_verbs.email_claim)
+    email_report = mutation(EmailPayload)(email_verbs.email_report)
     scoring_rules_update = mutation(WorkspacePayload, Role.ADMIN)(_scoring_rules_update)
     user_create = mutation(UserPayload, Role.ADMIN)(_user_create)
     user_update = mutation(UserPayload, Role.ADMIN)(_user_update)

@@ -7,6 +7,7 @@ import strawberry
 from schema.activities import Activity, FieldChange
 from schema.batches import Batch, BatchSummary, RowError
 from schema.campaigns import Campaign
+from schema.emails import Email
 from schema.enums import EventOutcome, RowOutcome
 from schema.leads import Lead
 from schema.nodes import Edge
@@ -116,6 +117,21 @@ class CampaignLeadsPayload:
     campaign: Campaign
     changed_count: int
     leads: list[Lead]
+
+
+@strawberry.type
+class EmailPayload:
+    """The e-mail as it is now."""
+
+    email: Email
+
+
+@strawberry.type
+class EmailClaimPayload:
+    """What this claim holds, longest due first."""
+
+    claim_id: strawberry.ID
+    emails: list[Email]
 
 
 @strawberry.type

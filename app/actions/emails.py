@@ -25,7 +25,8 @@ class EmailStatus(StrEnum):
 
 
 #: An e-mail that nobody has got and nobody is sending.
-_UNSENT = EMAIL.c.status.in_([EmailStatus.SCHEDULED.value, EmailStatus.FAILED.value])
+UNSENT = (EmailStatus.SCHEDULED.value, EmailStatus.FAILED.value)
+_UNSENT = EMAIL.c.status.in_(UNSENT)
 
 
 async def delete_unsent(work: Work, lead_ids: Iterable[str]) -> list[dict[str, Any]]:

@@ -30,7 +30,7 @@ def run(
     body: dict[str, Any] = {"query": _read(document), "variables": _variables(variables)}
     if operation is not None:
         body["operationName"] = operation
-    answer = _post(_endpoint(url), key, body)
+    answer = _post(endpoint(url), key, body)
     typer.echo(orjson.dumps(answer, option=orjson.OPT_INDENT_2))
     if answer.get("errors"):
         raise typer.Exit(1)
@@ -61,7 +61,7 @@ def _variables(given: str | None) -> dict[str, Any]:
     return variables
 
 
-def _endpoint(url: str) -> str:
+def endpoint(url: str) -> str:
     """Take the server's own address too: GraphQL is at /graphql there."""
     return url.rstrip("/") + "/graphql" if url.count("/") <= 2 or (url.endswith("/") and url.count("/") == 3) else url
 

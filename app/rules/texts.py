@@ -55,13 +55,18 @@ def read_lines(value: object) -> str | None:
     return _bounded(text, _BAD_IN_LINES) if text else None
 
 
-def _bounded(text: str, bad: re.Pattern[str]) -> str:
-    if len(text) > TEXT_BYTES:
-        raise TooLongError("is longer than 10,000 bytes")
+def read_body(text: str, longest: int) -> str | None:
+    """Read a text of many lines and so many bytes at most, as it is; one of white space alone is none."""
+    return _bounded(text, _BAD_IN_LINES, longest) if text.strip() else None
+
+
+def _bounded(text: str, bad: re.Pattern[str], longest: int = TEXT_BYTES) -> str:
+    if len(text) > longest:
+        raise TooLongError(f"is longer than {longest:,} bytes")
     if bad.search(text):
         raise ValueError("holds a control character")
-    if len(text.encode()) > TEXT_BYTES:
-        raise TooLongError("is longer than 10,000 bytes")
+    if len(text.encode()) > longest:
+        raise TooLongError(f"is longer than {longest:,} bytes")
     return text
 
 

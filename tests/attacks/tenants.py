@@ -77,7 +77,7 @@ class Tenant:
 
 def unknown_to_all() -> Tenant:
     """Give names of the same form as a tenant's that never were."""
-    ids = {name: new_id(PREFIXES[name]) for name in NODES}
+    ids = {name: new_id(PREFIXES[name]) for name in [*NODES, "claim"]}
     return Tenant(None, ids["Workspace"], "", secrets.token_hex(8), ids)  # type: ignore[arg-type]
 
 
@@ -115,8 +115,14 @@ async def furnish(database: Database, client: httpx2.AsyncClient) -> Tenant:
     await api("leads/assign", lead={"id": lead}, user={"id": user["id"]})
     told = (await api("activities/list", where={"leadId": {"eq": lead}}))["activities"]["nodes"][0]
     ids = {"Lead": lead, "Campaign": campaign["id"], "User": user["id"], "Batch": batch, "Activity": told["id"]}
-    ids |= {"Workspace": workspace["id"], "ApiKey": admin.key_id, "Email": new_id("eml"), "ImportJob": new_id("imp")}
-    assert sorted(ids) == NODES, "a type with an id of which nothing is made"
+    ids |= {
+        "Workspace": workspace["id"],
+        "ApiKey": admin.key_id,
+        "Email": new_id("eml"),
+        "ImportJob": new_id("imp"),
+        "claim": new_id("clm"),
+    }
+    assert sorted(ids) == [*NODES, "claim"], "a type with an id of which nothing is made"
     found.ids.update(ids)
     await _write_what_no_mutation_makes(database, found)
     return found
@@ -126,7 +132,7 @@ async def _write_what_no_mutation_makes(database: Database, of: Tenant) -> None:
     now, here, ids = datetime.now(UTC), {"workspace_id": of.workspace}, of.ids
     email = {
         "id": ids["Email"], "lead_id": ids["Lead"], "campaign_id": ids["Campaign"], "to_address": None, "subject": f"Hello {of.token}",
-        "body": f"Dear {of.token}", "status": "SCHEDULED", "scheduled_at": now, "sent_at": None, "error": None, "claim_id": None,
+        "body": f"Dear {of.token}", "status": "SCHEDULED", "scheduled_at": now, "sent_at": None, "error": None, "claim_id": ids["claim"],
         "lease_until": None, "created_at": now,
     }  # fmt: skip
     job = {
@@ -191,6 +197,9 @@ ARGUMENTS: dict[str, Any] = {
     "campaignDelete": lambda of: {"id": of.ids["Campaign"]},
     "campaignAddLeads": lambda of: {"id": of.ids["Campaign"], "leads": [_lead(of)]},
     "campaignRemoveLeads": lambda of: {"id": of.ids["Campaign"], "leads": [_lead(of)]},
+    "emailSchedule": lambda of: {"input": {"lead": _lead(of), "subject": "Hello", "body": "Dear", "scheduledAt": "2026-01-20T10:00:00Z"}},
+    "emailCancel": lambda of: {"id": of.ids["Email"]},
+    "emailReport": lambda of: {"id": of.ids["Email"], "claimId": of.ids["claim"], "error": "bounced"},
     "scoringRulesUpdate": lambda _: {"patch": {"threshold": 70}},
     "userCreate": lambda of: {"input": {"email": f"vera.{of.token}@example.com", "role": "EDITOR"}},
     "userUpdate": lambda of: {"id": of.ids["User"], "patch": {"name": f"Ursula {of.token}"}},

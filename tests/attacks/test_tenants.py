@@ -20,7 +20,7 @@ CURSORS = {"after", "before"}
 #: Leaves that can name nothing: numbers, moments, and choices from a list of the schema's.
 NAMELESS = {"Int", "Float", "Boolean", "DateTime", "JSONObject"}
 #: What a name stands for where that is not the name of a type.
-STANDS_FOR = {"assignee": ["User"], "actor": ["User", "ApiKey"]}
+STANDS_FOR = {"assignee": ["User"], "actor": ["User", "ApiKey"], "claim": ["claim"]}
 
 FIELDS = walks.fields_with_arguments()
 READS = [(owner, field) for owner, field in FIELDS if owner != "Mutation"]

@@ -150,7 +150,8 @@ async def test_a_text_above_ten_thousand_bytes_gets_nowhere(target, rows_of, fie
                 {f"k{number}": 1 for number in range(10_000)},
                 {f"k{number}": "a" * 9_000 for number in range(8)},
             ]
-        return ["a" * 10_001, "é" * 5_001, " " * 10_001 + "é" * 5_001] if place.leaf.name in TEXTS else []
+        times = 26 if place.names[-1] == "body" else 1  # of an e-mail
+        return [text * times for text in ("a" * 10_001, "é" * 5_001, " " * 10_001 + "é" * 5_001)] if place.leaf.name in TEXTS else []
 
     before = await rows_of(target, but=TRACE_OF_A_BATCH)
     refused = {"BAD_USER_INPUT", "TOO_LONG", "NOT_FOUND", "INVALID"}

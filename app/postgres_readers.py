@@ -74,8 +74,12 @@ class PostgresReaders(Readers):
                 command_timeout=self.seconds,
                 server_settings={"timezone": "UTC", "application_name": "leadgraph reader", "jit": "off"},
             )
-            # The driver asks the server about a type when it first meets it: now, not in the middle of a request.
-            await connection.prepare("SELECT $1::integer[], $2::text[]")
+            try:
+                # The driver asks the server about a type when it first meets it: now, not in the middle of a request.
+                await connection.prepare("SELECT $1::integer[], $2::text[]")
+            except BaseException:
+                connection.terminate()
+                raise
         except (
             OSError,
             TimeoutError,

@@ -117,6 +117,7 @@ class Through:
     model: type[SQLModel]
     owner: str  #: Its column with the id of the row.
     columns: Mapping[str, str]  #: The list's columns that it has, and their names in it; `id` is one.
+    sorted_by: tuple[str, ...]  #: Those by which an index has the rows of one owner sorted.
 
 
 @dataclass(frozen=True, slots=True)

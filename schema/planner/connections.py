@@ -137,11 +137,27 @@ class Connection:
             both = (sa.union_all(*walks) if len(walks) > 1 else walks[0]).subquery()
             query = sa.select(both).order_by(*pages.sorted_nulls(both, self.keys, backward=backward)).limit(self._size(more))
             return (query.offset(self._skipped()) if self.asked.offset else query).subquery()
-        query = self.listed.select(*columns, parent=self.parent)
-        if cursor is not None:
-            query = query.where(pages.beyond(self.listed, self.keys, cursor, backward=backward))
-        query = query.order_by(*pages.sorted_nulls(self.listed, self.keys, backward=backward)).limit(self._size(more))
-        return (query.offset(self._skipped()) if self.asked.offset else query).subquery()
+        if self.listed.cut_first(self.keys):
+            return self._looked_up(columns, self._ended(self._beyond(self._places(), cursor), more).subquery())
+        return self._ended(self._beyond(self.listed.select(*columns, parent=self.parent), cursor), more).subquery()
+
+    def _beyond(self, query: sa.Select[Any], cursor: list[Expression | None] | None) -> sa.Select[Any]:
+        return query if cursor is None else query.where(pages.beyond(self.listed, self.keys, cursor, backward=self.asked.backward))
+
+    def _ended(self, query: sa.Select[Any], more: int) -> sa.Select[Any]:
+        query = query.order_by(*pages.sorted_nulls(self.listed, self.keys, backward=self.asked.backward)).limit(self._size(more))
+        return query.offset(self._skipped()) if self.asked.offset else query
+
+    def _places(self) -> sa.Select[Any]:
+        """Select the keys of the list from the table between alone."""
+        keys = [self.listed.c[key.column].label(key.column) for key in self.keys]
+        return sa.select(*keys).select_from(self.listed.least).where(*self.listed.counted).correlate(self.parent)
+
+    def _looked_up(self, columns: Sequence[Expression], few: sa.Subquery) -> sa.Subquery:
+        """Give the rows of a page that was cut in the table between."""
+        found = few.join(self.rows, sa.and_(b.wall(self.rows, self.on.workspace), self.rows.c.id == few.c.id))
+        order = pages.sorted_nulls(few, self.keys, backward=self.asked.backward)
+        return sa.select(*columns).select_from(found).order_by(*order).subquery()
 
     def _walk(
         self,

@@ -1,6 +1,6 @@
 """What a list is made of: its rows, all that they must meet, and the table that stands between where that has the columns asked for."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ from app.tables import CampaignLead, Lead
 from schema.planner import bindings as b
 from schema.planner.dialects import Expression, number, text
 from schema.planner.filters import checked_id, conditions
-from schema.planner.origins import BindValues
+from schema.planner.origins import BindValues, Origin
 
 if TYPE_CHECKING:
     from schema.planner.compiler import Arguments, Compiler
@@ -24,7 +24,12 @@ MANY = 1_000
 _MOST_WORDS = 6
 
 #: A lead's place in a campaign repeats what its pages are most often sorted and narrowed by.
-PLACES = b.Through(CampaignLead, "campaign_id", {"id": "lead_id", "created_at": "lead_created_at", "quality_score": "quality_score"})
+PLACES = b.Through(
+    CampaignLead,
+    "campaign_id",
+    {"id": "lead_id", "created_at": "lead_created_at", "quality_score": "quality_score"},
+    sorted_by=("created_at", "id"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +43,9 @@ class Listed:
     #: The least to select from when rows are only counted, and what they must meet there.
     least: sa.FromClause
     counted: list[Expression]
+    #: The table between, where all that is asked can be read there, and the columns by which an index has it sorted.
+    places: sa.FromClause | None = None
+    sorted_by: tuple[str, ...] = ()
     #: Where a search narrows the whole list, two ways to go about it: when each is to be gone, and what its rows must meet beside `rest`.
     ways: tuple[tuple[Expression, Expression], ...] = ()
     rest: tuple[Expression, ...] = ()
@@ -50,6 +58,11 @@ class Listed:
         """Tell whether what is counted from has these columns: the index of a search has none, a place but a few."""
         return all(self.least.is_derived_from(column.table) for column in (self.c[name] for name in names) if isinstance(column, sa.Column))
 
+    def cut_first(self, keys: Sequence[b.Order]) -> bool:
+        """Tell whether a page is better cut in the table between, and its rows looked up last: all of the list must be sorted for it."""
+        columns = tuple(key.column for key in keys)
+        return self.places is not None and columns != self.sorted_by and all(self.c[name] is not self.rows.c[name] for name in columns)
+
     def count(self, *columns: Expression, parent: b.Row | None) -> sa.Select[Any]:
         """Select what is the same for any columns: how many there are, or whether there is any."""
         return sa.select(*columns).select_from(self.least).where(*self.counted).correlate(parent)
@@ -59,18 +72,16 @@ def listed(on: "Compiler", spec: b.Many | b.Stats, args: "Arguments", parent: b.
     """Give the rows of a list under its parent (None: of the whole workspace), narrowed by its arguments."""
     model = spec.model if isinstance(spec, b.Many) else Lead
     rows, inside = on.scope.table(model)
-    where = dict(args.values.get("where") or {})
-    place: tuple[b.Through, Expression] | None = None
+    where: Mapping[str, Any] = args.values.get("where") or {}
+    place: _Place | None = None
     if spec.through is not None and parent is not None:
-        place = (spec.through, parent.c.id)
-    elif model is Lead and parent is None and list(where.get("campaignId") or ()) == ["eq"] and where["campaignId"]["eq"] is not None:
-        del where["campaignId"]
-        at = f"{args.path}.where.campaignId.eq"
-        place = (PLACES, on.leaf(args.origins["where"].child("campaignId").child("eq"), checked_id(at), sa.Text))
+        place = _Place(spec.through, parent.c.id)
+    elif model is Lead and parent is None and where:
+        where, place = _place(on, where, args.origins["where"], f"{args.path}.where")
     found = list(_narrowed(on, spec, rows, where, args, parent))
     search = _search(on, args)
     if place is not None:
-        return _through(on, rows, inside, found if search is None else [*found, on.dialect.words(rows, on.workspace, search.query)], *place)
+        return _through(on, rows, inside, found if search is None else [*found, on.dialect.words(rows, on.workspace, search.query)], place)
     rest = [inside, *found]
     if search is None:
         return Listed(rows, rows, rest, dict(rows.c), rows, rest)
@@ -80,7 +91,7 @@ def listed(on: "Compiler", spec: b.Many | b.Stats, args: "Arguments", parent: b.
     least, _, hit = on.dialect.hits(on.scope, search.query)
     alone = not found and model is Lead
     ways = _ways(on, rows, search) if search.words else ()
-    return Listed(rows, rows, whole, dict(rows.c), least if alone else rows, hit if alone else whole, ways, tuple(rest))
+    return Listed(rows, rows, whole, dict(rows.c), least if alone else rows, hit if alone else whole, ways=ways, rest=tuple(rest))
 
 
 def _ways(on: "Compiler", rows: b.Row, search: "Search") -> tuple[tuple[Expression, Expression], ...]:
@@ -93,16 +104,72 @@ def _ways(on: "Compiler", rows: b.Row, search: "Search") -> tuple[tuple[Expressi
     return (sa.not_(many), rows.c.id.in_(sa.select(hits.c.id))), (many, sa.and_(*each))
 
 
-def _through(on: "Compiler", rows: b.Row, inside: Expression, found: list[Expression], through: b.Through, owner: Expression) -> Listed:
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """The table between, and whose places in it: those of one owner, or of any in a list that is one bind."""
+
+    through: b.Through
+    owner: Expression
+    several: bool = False
+
+
+def _place(on: "Compiler", where: Mapping[str, Any], origin: Origin, path: str) -> tuple[Mapping[str, Any], _Place | None]:
+    """Take the campaigns that all leads of a list must be in out of its filter, wherever in it AND alone leads to them."""
+    asked = where.get("campaignId") or {}
+    for operator in ("eq", "in"):
+        if asked.get(operator) is not None:
+            at, inner = f"{path}.campaignId.{operator}", origin.child("campaignId").child(operator)
+            others = {name: value for name, value in asked.items() if name != operator}
+            return {**where, "campaignId": others}, _one(on, inner, at) if operator == "eq" else _several(on, inner, at)
+    every = list(where.get("and") or ())
+    for which, part in enumerate(every):
+        left, place = _place(on, part, origin.child("and").child(which), f"{path}.and[{which}]")
+        if place is not None:
+            every[which] = left
+            return {**where, "and": every}, place
+    return where, None
+
+
+def _one(on: "Compiler", origin: Origin, path: str) -> _Place:
+    return _Place(PLACES, on.leaf(origin, checked_id(path), sa.Text))
+
+
+def _several(on: "Compiler", origin: Origin, path: str) -> _Place:
+    """Walk a list of one campaign as that campaign; in several a lead may have several places."""
+    make = checked_id(path)
+
+    def look(values: BindValues) -> tuple[Any, tuple[Any, ...]]:
+        ids = list(dict.fromkeys(make(value) for value in origin.get(values.variables)))
+        return (True, (ids[0],)) if len(ids) == 1 else (False, (ids,))
+
+    alone, at = on.probe(look)
+    if alone:
+        return _Place(PLACES, on.found(at, 0, sa.Text))
+    return _Place(PLACES, on.found(at, 0, on.dialect.list_of(sa.Text())), several=True)
+
+
+def _through(on: "Compiler", rows: b.Row, inside: Expression, found: list[Expression], place: _Place) -> Listed:
+    through = place.through
     places, walled = on.scope.table(through.model)
     own = {name: places.c[column] for name, column in through.columns.items()}
-    first = [walled, places.c[through.owner] == owner]
+    owner = places.c[through.owner]
     moved = [_moved(condition, rows, own) for condition in found]
-    met = [*first, *[condition for condition, _ in moved]]
-    whole = places.join(rows, sa.and_(inside, rows.c.id == own["id"]))
+    first = [walled, on.dialect.among(owner, place.owner) if place.several else owner == place.owner]
+    known = [condition for condition, alone in moved if alone]
+    rest = [condition for condition, alone in moved if not alone]
+    source: sa.FromClause = places
+    met = [*first, *known]
+    if place.several:
+        # Each lead once, however many of the campaigns it is in.
+        source = sa.select(*[column.label(name) for name, column in own.items()]).where(*met).distinct().subquery()
+        own, met = {name: source.c[name] for name in own}, []
+    met = [*met, *rest]
+    whole = source.join(rows, sa.and_(inside, rows.c.id == own["id"]))
     # A place goes with its lead: where it knows all that is asked, the leads need not be looked at to be counted.
-    least = places if all(alone for _, alone in moved) else whole
-    return Listed(rows, whole, met, {**dict(rows.c), **own}, least, met)
+    least = whole if rest else source
+    return Listed(
+        rows, whole, met, {**dict(rows.c), **own}, least, met, None if rest else source, () if place.several else through.sorted_by
+    )
 
 
 def _moved(condition: Expression, rows: b.Row, own: Mapping[str, Expression]) -> tuple[Expression, bool]:

@@ -1,8 +1,11 @@
 """A door: the service as one ASGI application. `uvicorn app.asgi:build --factory`."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+import signal
+import threading
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from types import FrameType
 from typing import Any
 
 from starlette.applications import Starlette
@@ -22,6 +25,7 @@ from app.http.callers import Callers
 from app.http.endpoint import GraphQLEndpoint
 from app.http.health import health_routes
 from app.http.pages import explorer_routes
+from app.http.sockets import Sockets
 from app.settings import QUERIES, Settings
 from app.worker import work
 from schema.graph import document, graph
@@ -56,8 +60,9 @@ def build(settings: Settings | None = None, *, migrate: bool = True) -> Starlett
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         try:
             await (migrations.upgrade if migrate else migrations.check)(database)
-            async with database.listening(), _working(database, settings):
-                yield
+            async with database.listening(), endpoint.running(), _working(database, settings):
+                with _told_to_end(endpoint.connections.end_all):
+                    yield
             await endpoint.close()
             await callers.close()
         finally:
@@ -65,6 +70,7 @@ def build(settings: Settings | None = None, *, migrate: bool = True) -> Starlett
 
     app = Service(
         Wall(endpoint),
+        Sockets(endpoint),
         routes=[
             Route("/", lambda _: RedirectResponse("/explorer")),
             *explorer_routes(QUERIES),
@@ -77,6 +83,7 @@ def build(settings: Settings | None = None, *, migrate: bool = True) -> Starlett
     app.router.redirect_slashes = False
     app.state.database = database
     app.state.callers = callers
+    app.state.endpoint = endpoint
     return app
 
 
@@ -95,6 +102,31 @@ async def _working(database: Database, settings: Settings) -> AsyncIterator[None
         await task
 
 
+@contextmanager
+def _told_to_end(end: Callable[[], None]) -> Iterator[None]:
+    """Call `end` as soon as a signal ends the process: the server would wait for streams that have no end of their own."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    loop, handlers = asyncio.get_running_loop(), {each: signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)}
+
+    def heard(number: int, frame: FrameType | None) -> None:
+        loop.call_soon_threadsafe(end)
+        handler = handlers[signal.Signals(number)]
+        if callable(handler):
+            handler(number, frame)
+
+    for each, handler in handlers.items():
+        if callable(handler):
+            signal.signal(each, heard)
+    try:
+        yield
+    finally:
+        for each, handler in handlers.items():
+            if callable(handler):
+                signal.signal(each, handler)
+
+
 async def _not_served(request: Request, error: Exception) -> Response:
     wrong = WrongMethod() if isinstance(error, HTTPException) and error.status_code == WrongMethod.status else PageNotFound()
     answer = answers.refusal(wrong, answers.request_id(request.headers))
@@ -108,14 +140,16 @@ class Service(Starlette):
     What goes to `/graphql` passes by Starlette's routes and middleware, which take longer than some answers.
     """
 
-    def __init__(self, graphql: ASGIApp, **options: Any) -> None:
+    def __init__(self, graphql: ASGIApp, sockets: ASGIApp, **options: Any) -> None:
         super().__init__(**options)
-        self.graphql = graphql
+        self.graphql, self.sockets = graphql, sockets
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         if scope["type"] == "http" and scope["path"] == "/graphql":
             await self.graphql(scope, receive, send)
+        elif scope["type"] == "websocket" and scope["path"] == "/graphql":
+            await self.sockets(scope, receive, send)
         else:
             await super().__call__(scope, receive, send)
 

@@ -151,6 +151,13 @@ class RateLimited(LeadgraphError):
         self.retry_after = retry_after
 
 
+class TooMany(LeadgraphError):
+    """You have as many connections open as one key or user may: close one."""
+
+    code = Code.LIMIT
+    status = 429
+
+
 class ParseFailed(LeadgraphError):
     """The document is not GraphQL."""
 
@@ -177,7 +184,7 @@ class MutationByGet(MethodNotAllowed):
 
 
 class NotAcceptable(BadRequest):
-    """This server answers `application/graphql-response+json` or `application/json`."""
+    """This server answers `application/graphql-response+json`, `application/json` or `text/event-stream`."""
 
     status = 406
 

@@ -50,8 +50,16 @@ def configure(level: str = "INFO", stream: TextIO | None = None) -> None:
     root.setLevel(level.upper())
     for name in _SILENT:
         logging.getLogger(name).disabled = True
+    server = logging.getLogger("uvicorn.error")
+    server.removeFilter(_without_sockets)
+    server.addFilter(_without_sockets)
     for name, least in _QUIET.items():
         logging.getLogger(name).setLevel(max(least, root.level))
+
+
+def _without_sockets(record: logging.LogRecord) -> bool:
+    """Leave out what the server tells of each WebSocket that comes: who came, and whatever stood in the URL."""
+    return record.levelno > logging.INFO or "websockets" not in record.pathname
 
 
 class _Lines(logging.Handler):

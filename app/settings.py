@@ -39,6 +39,10 @@ class Settings(BaseSettings):
     max_where_conditions: Annotated[int, Field(ge=10, description="most conditions of all filters of a request")] = 300
     request_seconds: Annotated[float, Field(gt=0, description="longest request")] = 10.0
     statement_seconds: Annotated[float, Field(gt=0, description="longest statement that reads")] = 5.0
+    max_subscriptions: Annotated[int, Field(ge=1, description="most operations at once on a WebSocket")] = 20
+    max_connections: Annotated[int, Field(ge=1, description="most WebSockets and event streams of a key or user, a process")] = 50
+    max_message_bytes: Annotated[int, Field(ge=1_000, description="largest message on a WebSocket")] = 65_536
+    heartbeat_seconds: Annotated[float, Field(gt=0, description="longest silence on a WebSocket or event stream")] = 15.0
     plan_cache_size: Annotated[int, Field(ge=1, description="compiled plans kept a process")] = 1_000
     worker: Annotated[bool, Field(description="run due jobs inside `leadgraph serve`")] = True
     worker_poll_seconds: Annotated[float, Field(gt=0, description="how often a worker looks for due jobs that nobody woke it for")] = 1.0

@@ -16,6 +16,7 @@ from schema.planner.plans import Plans, details_of
 from schema.queries import Query
 from schema.scalars import SCALARS
 from schema.short_way import ShortWay
+from schema.subscriptions import Subscription
 
 
 class PlannedExecution(StrawberryGraphQLCoreExecutionContext):
@@ -73,6 +74,7 @@ class Graph(strawberry.Schema):
 graph = Graph(
     Query,
     Mutation,
+    Subscription,
     extensions=[ReadOnce],
     execution_context_class=PlannedExecution,
     config=StrawberryConfig(scalar_map=SCALARS),

@@ -65,6 +65,21 @@ def test_every_input_that_it_names_exists():
     arguments = {
         name for root in (graph.core.query_type, graph.core.mutation_type) for field in root.fields.values() for name in field.args
     }
-    answers = {"data", "documentId", "leads", "totalCount", "nodes", "fullName", "campaigns", "name", "plan", "by", "patch", "user", "lead"}
+    answers = {
+        "authorization",
+        "data",
+        "documentId",
+        "leads",
+        "totalCount",
+        "nodes",
+        "fullName",
+        "campaigns",
+        "name",
+        "plan",
+        "by",
+        "patch",
+        "user",
+        "lead",
+    }
     assert named - known - arguments - answers == set()
     assert get_named_type(graph.core.query_type.fields["leads"].type).name == "LeadConnection"

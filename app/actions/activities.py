@@ -8,8 +8,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from app.actions.reads import Read
 from app.actions.work import Work
 from app.database import insert_rows, table_of
+from app.readers import Reading
 from app.rules.folding import fold
 from app.rules.ids import new_id
 from app.tables import Activity, WorkspaceCounter
@@ -78,6 +80,15 @@ _TAKE_NUMBERS = (
     .where(_COUNTER.c.workspace_id == sa.bindparam("workspace"))
     .returning(_COUNTER.c.sequence)
 )
+
+
+_LAST = Read(sa.select(_COUNTER.c.sequence).where(_COUNTER.c.workspace_id == sa.bindparam("workspace")))
+
+
+async def last_sequence(reading: Reading, workspace: str) -> int:
+    """Give the number of the last activity that is committed, 0 before the first. Whoever reads the log after this sees all up to it."""
+    rows = await _LAST.rows(reading, workspace=workspace)
+    return int(rows[0]["sequence"]) if rows else 0
 
 
 async def record(work: Work, entries: Sequence[Entry]) -> list[dict[str, Any]]:

@@ -17,6 +17,8 @@ from app.settings import Settings
 HOST, PORT = "127.0.0.1", 8000
 #: Seconds that requests have to end in when the server is told to.
 GRACE = 15
+#: Seconds between pings of a WebSocket, and in which a pong must come: one that pauses for a minute is slow, not gone.
+PING_EVERY, PONG_WITHIN = 20.0, 120.0
 
 Host = Annotated[str, typer.Option(help="The address to listen at; 0.0.0.0 is every one of this machine.")]
 Port = Annotated[int, typer.Option(help="The port to listen at.", min=0, max=65_535)]
@@ -76,6 +78,11 @@ def answer(listener: socket.socket, workers: int = 1) -> None:
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=GRACE,
+        ws="websockets-sansio",
+        ws_max_size=Settings().max_message_bytes,
+        ws_ping_interval=PING_EVERY,
+        ws_ping_timeout=PONG_WITHIN,
+        ws_per_message_deflate=False,  # a hundred kilobytes a socket, for messages of a few hundred bytes
     )
     if workers > 1:
         Multiprocess(config, sockets=[listener]).run()

@@ -75,6 +75,8 @@ class Answer:
     body: bytes
     media_type: str = JSON
     headers: dict[str, str] = field(default_factory=dict)
+    #: Whether GraphQL ran: what it came to is a result, whatever its errors.
+    executed: bool = False
 
     async def send(self, send: Send, request: str, *, more: bool = False) -> None:
         """Write it. With `more` the response is not ended yet, though all its bytes are out."""
@@ -117,7 +119,7 @@ def result(data: Any, errors: Iterable[dict[str, Any]], media_type: str, *, exec
     # To a client that takes nothing but JSON, anything but 200 may come from a proxy.
     status = 200 if executed or media_type == JSON else 400
     away = any(error["extensions"]["code"] == Code.UNAVAILABLE for error in errors)
-    return Answer(status, orjson.dumps(content), media_type, {"retry-after": str(RETRY_AFTER)} if away else {})
+    return Answer(status, orjson.dumps(content), media_type, {"retry-after": str(RETRY_AFTER)} if away else {}, executed)
 
 
 def document_errors(errors: Iterable[GraphQLError], request: str, *, parsed: bool) -> list[dict[str, Any]]:

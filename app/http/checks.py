@@ -38,6 +38,8 @@ class Operation:
 
     name: str | None
     kind: OperationType
+    document: DocumentNode
+    node: OperationDefinitionNode
     tally: Tally
     measure: Measure
     cost: Cost
@@ -107,11 +109,9 @@ class Checks:
         node = document.operation(operation_name)
         if node is None:
             return Checked(document, refusal=_no_operation(measure, operation_name))
-        if node.operation is OperationType.SUBSCRIPTION:
-            return Checked(document, refusal=BadRequest("A subscription is not answered over POST."))
         name = node.name.value if node.name else None
         cost = cost_of(self.schema, document.ast, node)
-        return Checked(document, Operation(name, node.operation, measure.operations[name], measure, cost))
+        return Checked(document, Operation(name, node.operation, document.ast, node, measure.operations[name], measure, cost))
 
 
 def _no_operation(measure: Measure, name: str | None) -> LeadgraphError:

@@ -22,17 +22,20 @@ from app.actions import idempotency
 from app.actions.idempotency import KeyReused
 from app.actions.work import Caller, Role, Work
 from app.database import Database, is_retryable, lock_workspace
-from app.errors import LeadgraphError, MethodNotAllowed, MutationByGet, NotAcceptable, QueryTooComplex, TookTooLong, Unavailable
+from app.errors import BadRequest, LeadgraphError, MethodNotAllowed, MutationByGet, NotAcceptable, QueryTooComplex, TookTooLong, Unavailable
 from app.http import answers
 from app.http.answers import JSON, Answer
 from app.http.bodies import BodyTooLarge, BodyTooSlow, ClientLeft, read_body, read_json
 from app.http.checks import Checks, Document, Operation
 from app.http.compression import SMALLEST, accepts_gzip, gzipped
+from app.http.connections import Connections
 from app.http.heads import Heads
 from app.http.persisted import Persisted
 from app.http.rates import Rates
-from app.http.requests import Request, check_content_type, read_parameters, read_query_string, response_type
+from app.http.requests import EVENTS, Request, check_content_type, read_parameters, read_query_string, response_type, takes_events
 from app.http.retries import REPLAYED, Turns, keyed, read_key
+from app.http.streams import Events, Stream, answer_once
+from app.http.subscriptions import Subscriptions
 from app.settings import QUERIES, Settings
 from schema.context import Context
 
@@ -56,6 +59,10 @@ class Identifies(Protocol):
         """Drop what is remembered of callers."""
 
 
+class NotStreamed(BadRequest):
+    """A subscription has more than one answer: ask with `Accept: text/event-stream`, or over a WebSocket (graphql-transport-ws)."""
+
+
 class _Refused(Exception):
     """A result with errors, on its way out of the transaction that it rolls back."""
 
@@ -76,8 +83,22 @@ class GraphQLEndpoint:
         self.settings = settings
         self._turns = Turns()
         self._needs = _needs_of(graph.core)
+        self.subscriptions = Subscriptions(graph, database, settings)
+        self.connections = Connections(callers, settings.max_connections)
         #: Transactions under way: they end even when nobody waits for them any more.
         self._writing: set[asyncio.Task[Any]] = set()
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Serve subscriptions for as long as the block lasts."""
+        tasks = [asyncio.create_task(self.subscriptions.live.run()), asyncio.create_task(self.connections.run())]
+        try:
+            yield
+        finally:
+            self.connections.end_all()
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
 
     async def close(self) -> None:
         """Wait for the transactions that are still under way."""
@@ -87,23 +108,30 @@ class GraphQLEndpoint:
         """Answer one request."""
         headers = Heads(scope)
         request_id = answers.request_id(headers)
-        media_type = response_type(headers)
+        events = takes_events(headers)
+        media_type = response_type(headers) or (EVENTS if events else None)
         try:
-            answer = await self._answer(scope, receive, headers, request_id, media_type)
+            answer = await self._answer(scope, receive, headers, request_id, media_type, events=events)
+            if isinstance(answer, Stream):
+                await answer.send(receive, send)
+                return
+            if media_type == EVENTS:
+                await answer_once(answer.body, send, request_id)
+                return
         except ClientLeft:
             return
         except BodyTooLarge as error:
-            await _refuse_body(answers.refusal(error, request_id, media_type or JSON), receive, send, request_id)
+            await _refuse_body(answers.refusal(error, request_id, _plain(media_type)), receive, send, request_id)
             return
         except BodyTooSlow as error:
-            answer = answers.refusal(error, request_id, media_type or JSON)
+            answer = answers.refusal(error, request_id, _plain(media_type))
         except (Unavailable, TookTooLong) as error:
             # GraphQL's own form, as when the same happens later: whoever asks finds it in one place.
-            answer = answers.result(None, [answers.failure(error, request_id)], media_type or JSON, executed=True)
+            answer = answers.result(None, [answers.failure(error, request_id)], _plain(media_type), executed=True)
         except LeadgraphError as error:
-            answer = answers.refusal(error, request_id, media_type or JSON)
+            answer = answers.refusal(error, request_id, _plain(media_type))
         except Exception as error:  # noqa: BLE001  (logged, and masked)
-            answer = answers.refusal(answers.unexpected(error, request_id), request_id, media_type or JSON)
+            answer = answers.refusal(answers.unexpected(error, request_id), request_id, _plain(media_type))
         if len(answer.body) >= SMALLEST:
             answer.headers["vary"] = "accept-encoding"
             if accepts_gzip(",".join(headers.getlist("accept-encoding"))):
@@ -111,11 +139,13 @@ class GraphQLEndpoint:
                 answer.headers["content-encoding"] = "gzip"
         await answer.send(send, request_id)
 
-    async def _answer(self, scope: Scope, receive: Receive, headers: Headers, request_id: str, media_type: str | None) -> Answer:
+    async def _answer(
+        self, scope: Scope, receive: Receive, headers: Headers, request_id: str, media_type: str | None, *, events: bool
+    ) -> Answer | Stream:
         by_get = scope["method"] == "GET"
         if not by_get and scope["method"] != "POST":
             raise MethodNotAllowed
-        caller = await self._identify(headers)
+        caller = await self.identify(headers)
         self.rates.count(caller.workspace_id)
         if media_type is None:
             raise NotAcceptable
@@ -132,9 +162,16 @@ class GraphQLEndpoint:
                 raise BodyTooSlow from None
             content = read_json(body, self.settings.max_json_depth)
         given = read_parameters(content, self.documents, known_only=self.settings.persisted_only)
-        return await self._run(Request(request_id, caller, media_type, given.query, given.variables, given.operation_name, by_get, key))
+        request = Request(
+            request_id, caller, _plain(media_type), given.query, given.variables, given.operation_name, by_get, key, streams=events
+        )
+        answer = await self.run(request)
+        if isinstance(answer, Answer):
+            return answer
+        return Stream(answer, request, headers, self.connections, self.settings.heartbeat_seconds)
 
-    async def _identify(self, headers: Headers) -> Caller:
+    async def identify(self, headers: Headers) -> Caller:
+        """Tell who asks, or raise what says why that is not known."""
         try:
             return await self.callers.identify(headers)
         except Exception as error:
@@ -142,8 +179,13 @@ class GraphQLEndpoint:
                 raise
             raise named from error
 
-    async def _run(self, request: Request) -> Answer:
-        """Check the document and what it asks for, and run its operation."""
+    def subscribes(self, request: Request) -> bool:
+        """Tell whether a request is for a subscription; raises TooLarge."""
+        operation = self.checks.of(request.query, request.operation_name).operation
+        return operation is not None and operation.kind is OperationType.SUBSCRIPTION
+
+    async def run(self, request: Request) -> Answer | Events:
+        """Check the document and what it asks for, and run its operation: an answer, or a subscription's results as they come."""
         checked = self.checks.of(request.query, request.operation_name)
         operation = checked.operation
         if operation is None:
@@ -151,13 +193,17 @@ class GraphQLEndpoint:
                 return _refused(checked.refusal, request)
             errors = answers.document_errors(checked.errors, request.id, parsed=checked.document.ast is not None)
             return answers.result(None, errors, request.media_type, executed=False)
-        mutation = operation.kind is OperationType.MUTATION
+        mutation, subscription = operation.kind is OperationType.MUTATION, operation.kind is OperationType.SUBSCRIPTION
         if mutation and request.reads_only:
             raise MutationByGet
+        if subscription and not request.streams:
+            return _refused(NotStreamed(), request)
         try:
             cost = operation.price(request.variables, self.settings)
         except QueryTooComplex as error:
             return _refused(error, request)
+        if subscription:
+            return await self.subscriptions.begin(request, operation.document, operation.node, cost)
         try:
             if mutation:
                 return await self._mutate(request, operation, cost)
@@ -290,6 +336,11 @@ def _told(result: Any, request: Request, *, mutation: bool, cost: int) -> Answer
 
 def _refused(error: LeadgraphError, request: Request) -> Answer:
     return answers.result(None, [answers.failure(error, request.id)], request.media_type, executed=False)
+
+
+def _plain(media_type: str | None) -> str:
+    """Give the type in which one result is written, by itself or inside an event."""
+    return JSON if media_type in (None, EVENTS) else media_type
 
 
 async def _refuse_body(answer: Answer, receive: Receive, send: Send, request_id: str) -> None:

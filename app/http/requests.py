@@ -13,6 +13,7 @@ from app.http.bodies import read_json
 from app.http.persisted import Persisted
 
 GRAPHQL = "application/graphql-response+json"
+EVENTS = "text/event-stream"
 #: A longer `Accept` names nothing that we have.
 LONGEST_ACCEPT = 2_000
 
@@ -30,6 +31,8 @@ class Request:
     reads_only: bool = False
     #: The caller's name for it, under which it may be sent again.
     key: str | None = None
+    #: Whether results may follow one another: a subscription is no request for one answer.
+    streams: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +109,16 @@ def response_type(headers: Headers) -> str | None:
         if media_type and quality > best:
             best, chosen = quality, media_type
     return chosen
+
+
+def takes_events(headers: Headers) -> bool:
+    """Tell whether the client takes an event stream: a subscription's answer, and any operation's where it takes nothing else."""
+    accept = ",".join(headers.getlist("accept"))
+    for accepted in accept.split(",") if len(accept) <= LONGEST_ACCEPT else ():
+        name, *parameters = (part.strip().lower() for part in accepted.split(";"))
+        if name == EVENTS and _quality(parameters) > 0:
+            return True
+    return False
 
 
 def _quality(parameters: list[str]) -> float:

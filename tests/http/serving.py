@@ -11,7 +11,18 @@ from starlette.applications import Starlette
 @contextmanager
 def serve(app: Starlette) -> Iterator[str]:
     """Serve an application on a free port, in a thread and an event loop of its own, and give its URL."""
-    config = uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None, access_log=False, http="httptools", ws="none", lifespan="on")
+    config = uvicorn.Config(
+        app,
+        host="127.0.0.1",
+        port=0,
+        log_config=None,
+        access_log=False,
+        http="httptools",
+        ws="websockets-sansio",
+        ws_max_size=65_536,
+        ws_per_message_deflate=False,
+        lifespan="on",
+    )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()

@@ -7,7 +7,7 @@ PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3 python;
 PIP = .venv/bin/python -m pip --quiet --disable-pip-version-check
 READY = .venv/ready
 
-.PHONY: help demo test attacks explorer lint types bench bench-planner lock chromium
+.PHONY: help demo test attacks oracle explorer lint types bench bench-planner lock chromium
 
 help:
 	@echo "make demo      a service with 10,000 leads in it, on http://127.0.0.1:8000"
@@ -28,6 +28,10 @@ test: $(READY) chromium
 # Every leaf of every argument, with another workspace's names and with what no text can hold: a quarter of an hour, so not in `test`.
 attacks: $(READY)
 	.venv/bin/pytest -o addopts=--strict-markers -n 2 tests/attacks $(ARGS)
+
+# Thousands of random questions, each answered by the planner and by plain Python; what differs is made small and told.
+oracle: $(READY)
+	.venv/bin/pytest -n 2 tests/oracle --hypothesis-profile=large $(ARGS)
 
 explorer: $(READY)
 	.venv/bin/python -m app.ui.build

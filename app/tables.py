@@ -244,6 +244,19 @@ class Batch(Counted, table=True):
     undone_at: datetime | None = Field(default=None, sa_type=Moment)
     undone_by_id: str | None = Field(default=None, sa_type=Plain)
     undoes_id: str | None = Field(default=None, sa_type=Plain)
+    #: Between these two numbers the log holds all that the batch did, and what others did meanwhile.
+    first_sequence: int | None = Field(default=None, sa_type=BigInteger)
+    last_sequence: int | None = Field(default=None, sa_type=BigInteger)
+
+
+class BatchLead(SQLModel, table=True):
+    """A lead that a batch still has before it."""
+
+    __tablename__ = "batch_lead"
+    __table_args__ = (_owned("batch", "batch_id", on_delete="CASCADE"),)
+    workspace_id: str = Field(primary_key=True, sa_type=Plain)
+    batch_id: str = Field(primary_key=True, sa_type=Plain)
+    lead_id: str = Field(primary_key=True, sa_type=Plain)
 
 
 class UndoConflict(SQLModel, table=True):

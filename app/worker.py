@@ -18,13 +18,15 @@ import sqlalchemy as sa
 import structlog
 from sqlalchemy.exc import DBAPIError
 
-from app.actions import idempotency, jobs, scores
+from app.actions import idempotency, jobs, lead_batches, scores
 from app.actions.batches import JobStatus
 from app.actions.work import Caller, Role, Work
 from app.database import Database, lock_workspace, table_of
 from app.rules.ids import new_secret
 from app.settings import Settings
 from app.tables import CampaignLead, Lead
+from schema.graph import graph
+from schema.matching import chosen_again
 
 logger = structlog.get_logger("leadgraph.worker")
 
@@ -83,8 +85,16 @@ async def _how_many(work: Work, payload: dict[str, Any]) -> int:
     return int(row["leads"])
 
 
+async def lead_batch(work: Work, job: dict[str, Any]) -> Step:
+    """Change or delete the next 1,000 leads of a batch (`{"batchId", "where", "patch"}`)."""
+    return Step(*await lead_batches.step(work, job, chosen_again(graph.core, job["payload"]["where"], postgres=work.postgres)))
+
+
 #: What runs the jobs of a kind: one step, in the transaction of `work`.
-HANDLERS: dict[str, Callable[[Work, dict[str, Any]], Awaitable[Step]]] = {"rescore": rescore}
+HANDLERS: dict[str, Callable[[Work, dict[str, Any]], Awaitable[Step]]] = {
+    "rescore": rescore,
+    **dict.fromkeys(lead_batches.JOBS.values(), lead_batch),
+}
 
 
 async def work(database: Database, settings: Settings, stop: asyncio.Event) -> None:

@@ -14,6 +14,7 @@ from schema.enums import (
     LeadStatus,
     OrderDirection,
 )
+from schema.inputs import kept_as_dict
 from schema.planner.bindings import argument
 from schema.scalars import DateTime, JSONValue
 
@@ -131,6 +132,7 @@ class LeadActivityFilter:
     none: Optional["ActivityWhere"] = strawberry.UNSET
 
 
+@kept_as_dict
 @strawberry.input
 class LeadWhere:
     """Which leads: all of these conditions; `{}` asks nothing."""

@@ -10,7 +10,7 @@ from graphql import get_named_type
 from app.actions import campaigns, keys, leads, scores, upserts, users
 from app.actions.work import Role, Work
 from app.errors import BadUserInput, Internal
-from schema import email_verbs, event_verbs
+from schema import batch_verbs, email_verbs, event_verbs
 from schema.context import Context
 from schema.inputs import (
     ApiKeyInput,
@@ -34,11 +34,13 @@ from schema.payloads import (
     DeletePayload,
     EmailClaimPayload,
     EmailPayload,
+    LeadDeleteManyPayload,
     LeadDeletePayload,
     LeadEventManyPayload,
     LeadEventPayload,
     LeadPayload,
     LeadScorePayload,
+    LeadUpdateManyPayload,
     LeadUpsertManyPayload,
     UserPayload,
     WorkspacePayload,
@@ -234,6 +236,8 @@ class Mutation:
     lead_upsert_many = mutation(LeadUpsertManyPayload)(_lead_upsert_many)
     lead_event_track = mutation(LeadEventPayload)(event_verbs.lead_event_track)
     lead_event_track_many = mutation(LeadEventManyPayload)(event_verbs.lead_event_track_many)
+    lead_update_many = mutation(LeadUpdateManyPayload)(batch_verbs.lead_update_many)
+    lead_delete_many = mutation(LeadDeleteManyPayload)(batch_verbs.lead_delete_many)
     campaign_create = mutation(CampaignPayload)(_campaign_create)
     campaign_update = mutation(CampaignPayload)(_campaign_update)
     campaign_delete = mutation(DeletePayload)(_campaign_delete)

@@ -104,6 +104,25 @@ class LeadEventManyPayload:
 
 
 @strawberry.type
+class LeadUpdateManyPayload:
+    """How many leads were found, and what became of them; of a job's, `batch` tells what becomes of them."""
+
+    count: int
+    summary: BatchSummary
+    batch: Batch | None
+
+
+@strawberry.type
+class LeadDeleteManyPayload:
+    """How many leads were found and went; of a job's, `batch` tells."""
+
+    count: int
+    deleted_ids: list[strawberry.ID] | None = strawberry.field(description="Null when it goes on as a job.")
+    summary: BatchSummary
+    batch: Batch | None
+
+
+@strawberry.type
 class CampaignPayload:
     """The campaign as it is now."""
 

@@ -99,7 +99,9 @@ async def record(work: Work, entries: Sequence[Entry]) -> list[dict[str, Any]]:
     if not entries:
         return []
     taken = await work.rows(_TAKE_NUMBERS, {"count": len(entries)})
-    first = taken[0]["sequence"] - len(entries) + 1
+    last = taken[0]["sequence"]
+    first = last - len(entries) + 1
+    work.recorded = (work.recorded[0] if work.recorded else first, last)
     rows = [_row(work, entry, sequence) for sequence, entry in enumerate(entries, first)]
     await insert_rows(work.connection, ACTIVITY, rows)
     return rows

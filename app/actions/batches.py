@@ -1,6 +1,8 @@
 """Batches: writes that belong together, can be looked up later and undone together."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
 from enum import StrEnum
 from typing import Any
 
@@ -44,20 +46,41 @@ def summary_of(counts: Mapping[str, int]) -> dict[str, int]:
     return {"total": sum(each.values()), **each}
 
 
-async def write_batch(work: Work, batch_id: str, kind: BatchKind, summary: Mapping[str, int]) -> None:
-    """Write a batch that is done within this transaction."""
-    await _insert(work, batch_id, kind, JobStatus.SUCCEEDED, summary)
+@contextmanager
+def batch_of(work: Work) -> Iterator[str]:
+    """Give all that is done inside the id of a new batch."""
+    before = work.batch_id
+    work.batch_id = new_id("bat")
+    try:
+        yield work.batch_id
+    finally:
+        work.batch_id = before
 
 
-async def open_batch(work: Work, kind: BatchKind) -> str:
-    """Begin a batch of several transactions, RUNNING, and give its id."""
+def work_of(work: Work, payload: Mapping[str, Any]) -> Work:
+    """Give a job's work on a batch (`batchId`) to whoever asked for it (`actorId`, `requestId`)."""
+    actor = payload["actorId"]
+    caller = work.caller if actor is None else replace(work.caller, **{"api_key_id" if actor.startswith("key_") else "user_id": actor})
+    return replace(work, caller=caller, batch_id=payload["batchId"], request_id=payload["requestId"])
+
+
+async def write_batch(
+    work: Work, batch_id: str, kind: BatchKind, summary: Mapping[str, int], error: str | None = None, **more: Any
+) -> None:
+    """Write a batch that is done within this transaction; `error` tells of rows that could not be."""
+    await _insert(work, batch_id, kind, JobStatus.SUCCEEDED, summary, error=error, **more)
+
+
+async def open_batch(work: Work, kind: BatchKind, status: JobStatus = JobStatus.RUNNING, **more: Any) -> str:
+    """Begin a batch of several transactions, RUNNING or PENDING, and give its id."""
     batch_id = new_id("bat")
-    await _insert(work, batch_id, kind, JobStatus.RUNNING, {})
+    await _insert(work, batch_id, kind, status, {}, **more)
     return batch_id
 
 
-async def _insert(work: Work, batch_id: str, kind: BatchKind, status: JobStatus, summary: Mapping[str, int]) -> None:
+async def _insert(work: Work, batch_id: str, kind: BatchKind, status: JobStatus, summary: Mapping[str, int], **more: Any) -> None:
     done = status is JobStatus.SUCCEEDED
+    first, last = work.recorded or (None, None)
     row = {
         "workspace_id": work.workspace,
         "id": batch_id,
@@ -67,24 +90,42 @@ async def _insert(work: Work, batch_id: str, kind: BatchKind, status: JobStatus,
         "actor_id": work.caller.actor_id,
         "created_at": work.now,
         "finished_at": work.now if done else None,
+        "first_sequence": first if done else None,
+        "last_sequence": last if done else None,
         **{name: summary.get(name, 0) for name in COUNTS},
+        **more,
     }
     await insert_rows(work.connection, BATCH, [row])
 
 
 _MINE = (BATCH.c.workspace_id == sa.bindparam("workspace"), BATCH.c.id == sa.bindparam("batch"))
-_ADD = sa.update(BATCH).values({name: BATCH.c[name] + sa.bindparam(f"more_{name}", type_=sa.Integer) for name in COUNTS}).where(*_MINE)
+_ADD = (
+    sa.update(BATCH)
+    .values({name: BATCH.c[name] + sa.bindparam(f"more_{name}", type_=sa.Integer) for name in COUNTS})
+    .values(
+        status=JobStatus.RUNNING.value,
+        progress=sa.func.coalesce(sa.bindparam("hundredths", type_=sa.Integer), BATCH.c.progress),
+        error=sa.func.coalesce(BATCH.c.error, sa.bindparam("wrong", type_=sa.Text)),
+        # Between these two the log holds all that the batch did, and what others did meanwhile.
+        first_sequence=sa.func.coalesce(BATCH.c.first_sequence, sa.bindparam("first", type_=sa.BigInteger)),
+        last_sequence=sa.func.coalesce(sa.bindparam("last", type_=sa.BigInteger), BATCH.c.last_sequence),
+    )
+    .where(*_MINE)
+)
 
 
-async def add_counts(work: Work, batch_id: str, summary: Mapping[str, int], *, progress: int | None = None) -> None:
-    """Add a chunk's outcomes to a running batch; `progress` in hundredths, unchanged for None."""
-    statement = _ADD if progress is None else _ADD.values(progress=progress)
-    await work.run(statement, {"batch": batch_id, **{f"more_{name}": summary.get(name, 0) for name in COUNTS}})
+async def add_counts(
+    work: Work, batch_id: str, summary: Mapping[str, int], *, progress: int | None = None, error: str | None = None
+) -> None:
+    """Add a chunk's outcomes to a running batch; `progress` in hundredths, unchanged for None; `error` stays the first that was told."""
+    first, last = work.recorded or (None, None)
+    more = {f"more_{name}": summary.get(name, 0) for name in COUNTS}
+    await work.run(_ADD, {"batch": batch_id, "hundredths": progress, "wrong": error, "first": first, "last": last, **more})
 
 
 async def close_batch(work: Work, batch_id: str, status: JobStatus, error: str | None = None) -> None:
     """End a running batch as SUCCEEDED, FAILED or CANCELLED; `error` says why it is not the first."""
-    values: dict[str, Any] = {"status": status.value, "error": error, "finished_at": work.now}
+    values: dict[str, Any] = {"status": status.value, "finished_at": work.now, **({} if error is None else {"error": error})}
     if status is JobStatus.SUCCEEDED:
         values["progress"] = 100
     await work.run(sa.update(BATCH).values(values).where(*_MINE), {"batch": batch_id})

@@ -1,19 +1,15 @@
 """Leads, one at a time: create, change, delete, assign. Batches of them are in `upserts.py`."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-import sqlalchemy as sa
-
-from app.actions import emails, lead_search, references
-from app.actions.activities import ActivityKind, Entry, change, record
+from app.actions import references
 from app.actions.known_leads import NOWHERE, load_known
 from app.actions.lead_changes import Move, settle
-from app.actions.lead_rows import Refused, changed_lead, field_changes, new_lead
+from app.actions.lead_removal import Removed, remove
+from app.actions.lead_rows import Refused, changed_lead, new_lead
 from app.actions.races import going_round
-from app.actions.references import LEAD
-from app.actions.scorer import CAMPAIGN_LEAD, memberships
+from app.actions.scorer import memberships
 from app.actions.work import Work
 from app.errors import BadUserInput, Conflict, LeadgraphError, Taken
 from app.rules.fields import ErrorCode, FieldError, missing_identity, read_input
@@ -110,47 +106,13 @@ async def _at_version(work: Work, ref: Mapping[str, Any], if_version: int | None
     return lead
 
 
-@dataclass(frozen=True, slots=True)
-class Deleted:
-    """What went: the lead, its places in campaigns, its unsent e-mails."""
-
-    id: str
-    left_campaign_ids: list[str]
-    deleted_email_count: int
-
-
-async def delete(work: Work, ref: Mapping[str, Any], if_version: int | None = None) -> Deleted:
+async def delete(work: Work, ref: Mapping[str, Any], if_version: int | None = None) -> Removed:
     """Delete a lead, its memberships and its unsent e-mails; the log keeps what it takes to bring them back.
 
     Raises LeadNotFound; Conflict where the lead is no longer at `if_version`. Sent e-mails stay.
     """
-    lead = await _at_version(work, ref, if_version)
-    campaigns = sorted((await work.rows(_LEAVE_ALL, {"lead": lead["id"]})), key=lambda row: str(row["campaign_id"]))
-    campaign_ids = [row["campaign_id"] for row in campaigns]
-    unsent = await emails.delete_unsent(work, [lead["id"]])
-    await lead_search.forget(work, [lead["id"]])
-    await work.run(_DELETE, {"lead": lead["id"]})
-    gone = {
-        "assignee": lead["assignee_id"],
-        "qualityScore": lead["quality_score"],
-        "campaigns": campaign_ids,
-        "emails": [emails.as_json(row) for row in unsent],
-        # What an undo must not make up: a lead that comes back is as old, and no younger in versions, than the one that went.
-        "createdAt": lead["created_at"],
-        "lastActivityAt": lead["last_activity_at"],
-        "version": lead["version"],
-    }
-    changes = field_changes(lead, None) + [change(name, value, None) for name, value in gone.items() if value not in (None, [])]
-    await record(work, [Entry(ActivityKind.LEAD_DELETED, lead["id"], changes=changes)])
-    return Deleted(lead["id"], campaign_ids, len(unsent))
-
-
-_LEAVE_ALL = (
-    sa.delete(CAMPAIGN_LEAD)
-    .where(CAMPAIGN_LEAD.c.workspace_id == sa.bindparam("workspace"), CAMPAIGN_LEAD.c.lead_id == sa.bindparam("lead", type_=sa.Text))
-    .returning(CAMPAIGN_LEAD.c.campaign_id)
-)
-_DELETE = sa.delete(LEAD).where(LEAD.c.workspace_id == sa.bindparam("workspace"), LEAD.c.id == sa.bindparam("lead", type_=sa.Text))
+    [gone] = await remove(work, [await _at_version(work, ref, if_version)])
+    return gone
 
 
 def _refuse(errors: Sequence[FieldError], argument: str) -> None:

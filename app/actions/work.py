@@ -57,6 +57,8 @@ class Work:
     now: datetime = field(default_factory=lambda: datetime.now(UTC))
     #: The batch that all of this belongs to, if any.
     batch_id: str | None = None
+    #: The first and the last number of the log that this work took.
+    recorded: tuple[int, int] | None = None
 
     @property
     def workspace(self) -> str:

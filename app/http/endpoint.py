@@ -272,14 +272,14 @@ class GraphQLEndpoint:
                 kept = await idempotency.begin(work, sent, timedelta(hours=self.settings.idempotency_hours))
                 if kept is not None:
                     for name in operation.tally.root_names:  # the role may have been another then
-                        request.caller.require(self._needs[name].role)
+                        request.caller.require(self._needs.get(name, _NOTHING).role)
                     return Answer(200, kept.encode(), request.media_type, {**REPLAYED})
             await lock_workspace(connection, work.workspace, alone=operation.several)
             result = await self._execute(request, operation, context)
             if result.errors:
                 raise _Refused(result)
             answer = _told(result, request, mutation=True, cost=cost)
-            if sent is not None and not any(self._needs[name].shows_secret for name in operation.tally.root_names):
+            if sent is not None and not any(self._needs.get(name, _NOTHING).shows_secret for name in operation.tally.root_names):
                 await idempotency.keep(work, sent, answer.body.decode())
         return answer
 
@@ -295,6 +295,10 @@ class _Needs:
 
     role: Role
     shows_secret: bool
+
+
+#: Of `__typename`.
+_NOTHING = _Needs(Role.VIEWER, shows_secret=False)
 
 
 def _needs_of(schema: GraphQLSchema) -> dict[str, _Needs]:

@@ -179,8 +179,14 @@ async def test_a_name_of_another_workspace_writes_as_one_that_never_was(owner, f
 
 @pytest.mark.parametrize("field", WRITES, ids=by_name)
 async def test_a_name_of_ones_own_does_write(furnish, field):
-    assert await dead_places(field, furnish, await furnish()) == []
+    assert [place for place in await dead_places(field, furnish, await furnish()) if not place.endswith(OF_NO_USE)] == []
 
+
+#: Of leads by a filter: no two share an address, and none is without an activity that is not of one campaign or one batch.
+OF_NO_USE = (
+    *("leadUpdateMany(patch.email)", "leadUpdateMany(patch.crmId)"),
+    *(f"Many(where.activity.none.{name}.{operator})" for name in ("campaignId", "batchId") for operator in ("ne", "notIn[0]")),
+)
 
 EVERYTHING = [(name, None) for name in ROOTS["Query"].fields if name not in ("node", "nodes")] + [("node", name) for name in NODES]
 

@@ -142,6 +142,8 @@ async def test_an_object_or_a_list_in_a_cell_is_its_rows_fault(target, rows_of, 
 @pytest.mark.parametrize("field", [field for field in FIELDS if field[0] == "Mutation"], ids=by_name)
 async def test_a_text_above_ten_thousand_bytes_gets_nowhere(target, rows_of, field):
     def long_texts(place: Place) -> list[Any]:
+        if place.argument == "where":
+            return []  # what is compared is not kept
         if place.leaf.name in OBJECTS:
             return [
                 {"a": "b" * 10_001},

@@ -1,0 +1,68 @@
+"""Taking leads away, one or a thousand; the log keeps what it takes to bring them back."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import sqlalchemy as sa
+
+from app.actions import emails, lead_search
+from app.actions.activities import ActivityKind, Entry, change, record
+from app.actions.lead_rows import field_changes
+from app.actions.references import LEAD
+from app.actions.scorer import CAMPAIGN_LEAD
+from app.actions.work import Work
+from app.database import among, listed
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """What went: the lead, its places in campaigns, its unsent e-mails."""
+
+    id: str
+    left_campaign_ids: list[str]
+    deleted_email_count: int
+
+
+async def remove(work: Work, leads: Sequence[dict[str, Any]]) -> list[Removed]:
+    """Delete leads, locked already, with their memberships and unsent e-mails; sent e-mails stay. As many statements for any number."""
+    if not leads:
+        return []
+    binds = {"leads": listed([lead["id"] for lead in leads], postgres=work.postgres)}
+    campaigns: dict[str, list[str]] = {}
+    for row in await work.rows(_leave_all(postgres=work.postgres), binds):
+        campaigns.setdefault(row["lead_id"], []).append(row["campaign_id"])
+    unsent: dict[str, list[dict[str, Any]]] = {}
+    for row in await emails.delete_unsent(work, [lead["id"] for lead in leads]):
+        unsent.setdefault(row["lead_id"], []).append(row)
+    await lead_search.forget(work, [lead["id"] for lead in leads])
+    await work.run(_delete(postgres=work.postgres), binds)
+    gone = [(lead, sorted(campaigns.get(lead["id"], ())), unsent.get(lead["id"], [])) for lead in leads]
+    await record(work, [Entry(ActivityKind.LEAD_DELETED, lead["id"], changes=_changes(lead, left, mails)) for lead, left, mails in gone])
+    return [Removed(lead["id"], left, len(mails)) for lead, left, mails in gone]
+
+
+def _changes(lead: dict[str, Any], campaign_ids: list[str], unsent: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    gone = {
+        "assignee": lead["assignee_id"],
+        "qualityScore": lead["quality_score"],
+        "campaigns": campaign_ids,
+        "emails": [emails.as_json(row) for row in unsent],
+        # What an undo must not make up: a lead that comes back is as old, and no younger in versions, than the one that went.
+        "createdAt": lead["created_at"],
+        "lastActivityAt": lead["last_activity_at"],
+        "version": lead["version"],
+    }
+    return field_changes(lead, None) + [change(name, value, None) for name, value in gone.items() if value not in (None, [])]
+
+
+@cache
+def _leave_all(*, postgres: bool) -> sa.Executable:
+    mine = (CAMPAIGN_LEAD.c.workspace_id == sa.bindparam("workspace"), among(CAMPAIGN_LEAD.c.lead_id, "leads", postgres=postgres))
+    return sa.delete(CAMPAIGN_LEAD).where(*mine).returning(CAMPAIGN_LEAD.c.lead_id, CAMPAIGN_LEAD.c.campaign_id)
+
+
+@cache
+def _delete(*, postgres: bool) -> sa.Delete:
+    return sa.delete(LEAD).where(LEAD.c.workspace_id == sa.bindparam("workspace"), among(LEAD.c.id, "leads", postgres=postgres))

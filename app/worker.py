@@ -18,7 +18,7 @@ import sqlalchemy as sa
 import structlog
 from sqlalchemy.exc import DBAPIError
 
-from app.actions import idempotency, jobs, lead_batches, scores
+from app.actions import idempotency, jobs, lead_batches, scores, undo
 from app.actions.batches import JobStatus
 from app.actions.work import Caller, Role, Work
 from app.database import Database, lock_workspace, table_of
@@ -90,10 +90,16 @@ async def lead_batch(work: Work, job: dict[str, Any]) -> Step:
     return Step(*await lead_batches.step(work, job, chosen_again(graph.core, job["payload"]["where"], postgres=work.postgres)))
 
 
+async def undo_batch(work: Work, job: dict[str, Any]) -> Step:
+    """Take the next 1,000 leads of a batch back (`{"batchId", "undoes"}`)."""
+    return Step(*await undo.step(work, job))
+
+
 #: What runs the jobs of a kind: one step, in the transaction of `work`.
 HANDLERS: dict[str, Callable[[Work, dict[str, Any]], Awaitable[Step]]] = {
     "rescore": rescore,
     **dict.fromkeys(lead_batches.JOBS.values(), lead_batch),
+    undo.JOB: undo_batch,
 }
 
 

@@ -1,8 +1,10 @@
-"""Writing many leads by a filter: the verbs, and what they tell."""
+"""Writing many leads by a filter, and taking batches back: the verbs, and what they tell."""
 
 from typing import Any
 
-from app.actions import lead_batches
+import strawberry
+
+from app.actions import lead_batches, undo
 from schema.context import Context
 from schema.filters import LeadWhere
 from schema.inputs import LeadPatch
@@ -35,3 +37,11 @@ async def lead_delete_many(context: Context, where: LeadWhere, expected_count: i
 def _many(report: lead_batches.ManyReport) -> Data:
     batch = None if report.batch_id is None else Ref("Batch", report.batch_id)
     return {"count": report.count, "deletedIds": report.lead_ids, "summary": report.summary, "batch": batch}
+
+
+async def batch_undo(context: Context, id: strawberry.ID) -> Data:  # noqa: A002  (the contract's name)
+    """Take a batch back: what it created goes, what it changed or deleted returns, unless that has changed since (`conflicts`).
+
+    An undo is a batch, and can be undone. Above 10,000 leads it goes on as a job: `batch` tells how far it has come.
+    """
+    return {"batch": Ref("Batch", await undo.undo(context.writing, id))}

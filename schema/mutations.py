@@ -29,6 +29,7 @@ from schema.leads import default_cursor
 from schema.payloads import (
     ApiKeyCreatePayload,
     ApiKeyPayload,
+    BatchUndoPayload,
     CampaignLeadsPayload,
     CampaignPayload,
     DeletePayload,
@@ -238,6 +239,7 @@ class Mutation:
     lead_event_track_many = mutation(LeadEventManyPayload)(event_verbs.lead_event_track_many)
     lead_update_many = mutation(LeadUpdateManyPayload)(batch_verbs.lead_update_many)
     lead_delete_many = mutation(LeadDeleteManyPayload)(batch_verbs.lead_delete_many)
+    batch_undo = mutation(BatchUndoPayload)(batch_verbs.batch_undo)
     campaign_create = mutation(CampaignPayload)(_campaign_create)
     campaign_update = mutation(CampaignPayload)(_campaign_update)
     campaign_delete = mutation(DeletePayload)(_campaign_delete)

@@ -123,6 +123,13 @@ class LeadDeleteManyPayload:
 
 
 @strawberry.type
+class BatchUndoPayload:
+    """`batch` is the new one; a large undo goes on as a job and tells its `progress`."""
+
+    batch: Batch
+
+
+@strawberry.type
 class CampaignPayload:
     """The campaign as it is now."""
 

@@ -36,6 +36,12 @@ class KnownLeads:
         self.by_id[lead_id] = lead
         self.campaigns[lead_id] = campaigns
 
+    def drop(self, lead_id: str) -> None:
+        """Forget a lead that goes: what it had is free from here on."""
+        lead = self.by_id.pop(lead_id)
+        for column, owners in self._owners.items():
+            owners.pop(lead[column], None)
+
     def match(self, fields: Mapping[str, Any]) -> dict[str, Any] | None:
         """Find the lead that a row is about: by `id`, else e-mail, else CRM id.
 

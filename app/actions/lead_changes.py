@@ -35,6 +35,7 @@ class Move:
     was_in: frozenset[str] = NOWHERE  #: The campaigns that it was in.
     is_in: frozenset[str] = NOWHERE
     score_before: int | None = None  #: Known when it is settled.
+    unscored: bool = False  #: Whether the lead is to have no score, as it had none before.
     changes: list[dict[str, Any]] = field(init=False)  #: All that differs but the score, in the contract's names.
 
     def __post_init__(self) -> None:
@@ -78,7 +79,7 @@ def _score(moves: Iterable[Move], scorer: Scorer) -> None:
     for move in moves:
         before = move.before or UNSCORED
         move.score_before = scored.get(move.lead_id, before["quality_score"])
-        columns = scorer.columns(move.after, move.is_in)
+        columns = UNSCORED if move.unscored else scorer.columns(move.after, move.is_in)
         if move.after is move.before:
             move.after = {**move.after, **columns}
         else:

@@ -192,6 +192,7 @@ ARGUMENTS: dict[str, Any] = {
     "leadUpsertMany": lambda of: {"input": {"leads": [{"email": f"dora.{of.token}@example.com"}]}},
     "leadUpdateMany": lambda of: {"where": {"id": {"eq": of.ids["Lead"]}}, "patch": {"title": f"COO {of.token}"}, "expectedCount": 1},
     "leadDeleteMany": lambda of: {"where": {"id": {"in": [of.ids["Lead"]]}}, "expectedCount": 1},
+    "batchUndo": lambda of: {"id": of.ids["Batch"]},
     "leadEventTrack": lambda of: {"input": {"lead": _lead(of), "event": f"page.viewed {of.token}"}},
     "leadEventTrackMany": lambda of: {"events": [{"crmId": of.crm_id, "event": f"page.viewed {of.token}"}]},
     "campaignCreate": lambda of: {"input": {"name": f"Summer {of.token}"}},

@@ -1,0 +1,87 @@
+"""What a batch came to for one lead, read off the log; and what is left of that to take back."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from app.actions.activities import ActivityKind
+from app.actions.lead_rows import field_changes
+from app.column_types import dumps
+
+#: What of the log says that a batch changed a lead; a score alone does not.
+TELLING = (
+    *(ActivityKind.LEAD_CREATED, ActivityKind.LEAD_UPDATED, ActivityKind.LEAD_DELETED, ActivityKind.STATUS_CHANGED),
+    *(ActivityKind.ASSIGNED, ActivityKind.CAMPAIGN_JOINED, ActivityKind.CAMPAIGN_LEFT),
+)
+#: What is told of a lead that went, and is no field of it.
+_BESIDE = {"qualityScore", "campaigns", "assignee", "emails", "createdAt", "lastActivityAt", "version"}
+
+
+@dataclass(slots=True)
+class Delta:
+    """All that a batch did to one lead, put together: each field as it was before and after."""
+
+    created: bool = False
+    deleted: bool = False
+    last: int = 0  #: The number in the log of the last of it.
+    before: dict[str, Any] = field(default_factory=dict)
+    after: dict[str, Any] = field(default_factory=dict)
+
+    def add(self, row: Mapping[str, Any]) -> None:
+        """Take in the next row of the log."""
+        self.created = self.created or row["kind"] == ActivityKind.LEAD_CREATED
+        self.deleted = row["kind"] == ActivityKind.LEAD_DELETED
+        self.last = row["sequence"]
+        for change in row["changes"]:
+            self.before.setdefault(change["field"], change["before"])
+            self.after[change["field"]] = change["after"]
+
+    def changed(self) -> Iterable[tuple[str, Any, Any]]:
+        """Give the fields that it left other than they were, but for the score and the campaigns."""
+        for name, after in self.after.items():
+            if name not in ("qualityScore", "campaigns") and not same(self.before[name], after):
+                yield name, self.before[name], after
+
+    def joined(self) -> frozenset[str]:
+        """Give the campaigns that the lead came into."""
+        return frozenset(self.after.get("campaigns") or ()) - frozenset(self.before.get("campaigns") or ())
+
+    def left(self) -> frozenset[str]:
+        """Give the campaigns that the lead went out of; a lead that was deleted, all."""
+        return frozenset(self.before.get("campaigns") or ()) - frozenset(self.after.get("campaigns") or ())
+
+    def scored_first(self) -> bool:
+        """Tell whether it gave the lead the first score that it had."""
+        return self.before.get("qualityScore", 0) is None
+
+    def fields_before(self) -> dict[str, Any]:
+        """Give the fields of a lead that it deleted, as a patch."""
+        return as_patch({name: value for name, value in self.before.items() if name not in _BESIDE})
+
+
+def same(one: Any, other: Any) -> bool:
+    """Compare as JSON: to Python, 1, 1.0 and True are equal."""
+    return one == other and dumps(one) == dumps(other)
+
+
+def as_patch(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Put fields as the log names them into a patch: `attributes.KEY` under `attributes`."""
+    patch: dict[str, Any] = {}
+    for name, value in values.items():
+        if name.startswith("attributes."):
+            patch.setdefault("attributes", {})[name.removeprefix("attributes.")] = value
+        else:
+            patch[name] = value
+    return patch
+
+
+def state_of(lead: Mapping[str, Any]) -> dict[str, Any]:
+    """Give a lead's fields as the log names them; those that are empty are left out."""
+    state = {change["field"]: change["after"] for change in field_changes(None, lead)}
+    return state if lead["assignee_id"] is None else {**state, "assignee": lead["assignee_id"]}
+
+
+def is_as_made(delta: Delta, lead: Mapping[str, Any], campaigns: frozenset[str]) -> bool:
+    """Tell whether a lead that a batch created is as the batch left it."""
+    left = {name: value for name, value in delta.after.items() if value is not None and name not in ("qualityScore", "campaigns")}
+    return same(left, state_of(lead)) and campaigns == frozenset(delta.after.get("campaigns") or ())

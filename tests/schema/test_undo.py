@@ -1,0 +1,324 @@
+"""Taking batches back."""
+
+import asyncio
+
+import pytest
+import sqlalchemy as sa
+
+from app.actions import lead_batches, undo
+from app.actions.emails import EMAIL
+from app.actions.work import Work
+from app.database import insert_rows
+from app.worker import Worker
+
+UNDO = "batches/undo"
+STATE = """{ leads(first: 30, orderBy: [{field: CREATED_AT}]) { totalCount nodes {
+  id email crmId firstName lastName company title phone website linkedinUrl location source status notes attributes optInAt
+  qualityScore score { value stale components { kind points reasons } } assignee { id } campaigns(first: 3) { nodes { id } } createdAt
+} } }"""
+
+
+@pytest.fixture
+def state(api):
+    async def state():
+        return (await api(STATE))["leads"]["nodes"]
+
+    return state
+
+
+@pytest.fixture
+def upsert(api):
+    async def upsert(rows, **more):
+        return (await api("leads/upsert_many", input={"leads": rows, **more}))["leadUpsertMany"]
+
+    return upsert
+
+
+@pytest.fixture
+def take_back(api):
+    async def take_back(batch):
+        return (await api(UNDO, id=batch if isinstance(batch, str) else batch["batch"]["id"]))["batchUndo"]["batch"]
+
+    return take_back
+
+
+@pytest.fixture
+async def campaign(api):
+    return (await api("campaigns/create", input={"name": "Spring", "criteria": {"titles": ["cto"]}}))["campaignCreate"]["campaign"]["id"]
+
+
+ROWS = [
+    {"email": "ann@example.com", "firstName": "Ann", "title": "CTO", "attributes": {"plan": "gold", "seats": 3}},
+    {"crmId": "2", "company": "Acme", "phone": "+33 6 12 34 56 78", "optInAt": "2026-01-20T10:00:00Z", "status": "REPLIED"},
+    {"email": "cleo@example.com", "website": "cleo.example.com", "source": "linkedin"},
+]
+
+
+async def test_leads_that_a_batch_created_go(upsert, take_back, state, campaign):
+    before = await state()
+    made = await upsert(ROWS, campaignId=campaign)
+    undone = await take_back(made)
+    assert (undone["status"], undone["progress"], undone["conflicts"]["nodes"]) == ("SUCCEEDED", 1.0, [])
+    assert undone["summary"] == {"total": 3, "created": 0, "updated": 0, "unchanged": 0, "skipped": 0, "deleted": 3}
+    assert (undone["undoes"]["id"], undone["undoes"]["undoneAt"] is not None) == (made["batch"]["id"], True)
+    assert await state() == before == []
+
+
+async def test_what_a_batch_changed_returns_with_scores_and_campaigns(upsert, take_back, state, campaign):
+    await upsert(ROWS)
+    before = await state()
+    rows = [
+        {
+            "email": "ann@example.com",
+            "crmId": "1",
+            "title": None,
+            "lastName": "Lee",
+            "attributes": {"plan": "silver", "seats": None, "new": [1]},
+        },
+        {"crmId": "2", "email": "bob@example.com", "company": "Other", "optInAt": None, "status": "QUALIFIED", "source": "referral"},
+        {"email": "cleo@example.com", "website": None, "linkedinUrl": "https://linkedin.com/in/cleo", "notes": "two\nlines"},
+        {"email": "ann@example.com", "firstName": "Anna", "title": "CEO"},
+        {"email": "dora@example.com"},
+    ]
+    changed = await upsert(rows, campaignId=campaign)
+    undone = await take_back(changed)
+    assert undone["summary"] == {"total": 4, "created": 0, "updated": 3, "unchanged": 0, "skipped": 0, "deleted": 1}
+    assert undone["conflicts"]["nodes"] == []
+    assert await state() == before
+
+
+async def test_what_has_changed_since_stays_and_is_listed(api, upsert, take_back, state):
+    made = await upsert(ROWS)
+    ann, bob, _ = [result["leadId"] for result in made["results"]]
+    changed = await upsert([{"id": ann, "title": "CEO", "company": "Acme"}, {"id": bob, "company": "Other"}, {"email": "new@example.com"}])
+    await api("leads/update", lead={"id": ann}, patch={"title": "Founder"})
+    await api("leads/update", lead={"email": "new@example.com"}, patch={"notes": "met"})
+    new = changed["results"][2]["leadId"]
+    undone = await take_back(changed)
+    assert sorted((each["leadId"], each["field"]) for each in undone["conflicts"]["nodes"]) == sorted([(ann, "title"), (new, "lead")])
+    assert undone["summary"] == {"total": 3, "created": 0, "updated": 2, "unchanged": 0, "skipped": 1, "deleted": 0}
+    found = {lead["id"]: lead for lead in await state()}
+    assert (found[ann]["title"], found[ann]["company"], found[bob]["company"]) == ("Founder", None, "Acme")
+    assert found[new]["notes"] == "met"
+
+
+async def test_a_field_that_was_set_back_already_is_no_conflict(api, upsert, take_back, state):
+    await upsert(ROWS)
+    before = await state()
+    changed = await upsert([{"email": "ann@example.com", "title": "CEO"}])
+    await api("leads/update", lead={"email": "ann@example.com"}, patch={"title": "CTO"})
+    undone = await take_back(changed)
+    assert (undone["summary"]["unchanged"], undone["conflicts"]["nodes"]) == (1, [])
+    assert await state() == before
+
+
+async def test_who_was_written_to_since_stays(upsert, take_back, state, database, caller):
+    made = await upsert([{"email": f"{n}@example.com"} for n in range(5)])
+    statuses = ["SENT", "SENDING", "SCHEDULED", "FAILED"]
+    async with database.writing() as connection:
+        now = Work(connection, caller).now
+        mail = {
+            "workspace_id": caller.workspace_id,
+            "campaign_id": None,
+            "subject": "S",
+            "body": "B",
+            "created_at": now,
+            "scheduled_at": now,
+        }
+        rows = [
+            {**mail, "id": f"eml_{caller.workspace_id}{n}", "lead_id": made["results"][n]["leadId"], "status": status}
+            for n, status in enumerate(statuses)
+        ]
+        await insert_rows(connection, EMAIL, rows)
+    undone = await take_back(made)
+    assert sorted(each["leadId"] for each in undone["conflicts"]["nodes"]) == sorted(made["results"][n]["leadId"] for n in (0, 1))
+    assert [lead["email"] for lead in await state()] == ["0@example.com", "1@example.com"]
+
+
+async def test_of_whom_an_event_was_recorded_since_stays(api, upsert, take_back, state):
+    made = await upsert([{"email": "0@example.com"}, {"email": "1@example.com"}])
+    await api("events/track", input={"lead": {"email": "0@example.com"}, "event": "demo.booked"})
+    undone = await take_back(made)
+    assert [each["field"] for each in undone["conflicts"]["nodes"]] == ["lead"]
+    assert [lead["email"] for lead in await state()] == ["0@example.com"]
+
+
+async def test_deleted_leads_come_back_with_all_that_they_had(api, upsert, take_back, state, campaign, database, caller):
+    await api("users/create", input={"email": "owner@example.com", "role": "EDITOR"})
+    made = await upsert(ROWS, campaignId=campaign)
+    await api("leads/assign", lead={"email": "ann@example.com"}, user={"email": "owner@example.com"})
+    async with database.writing() as connection:
+        now = Work(connection, caller).now
+        mail = {"workspace_id": caller.workspace_id, "campaign_id": campaign, "subject": "S", "body": "B", "created_at": now}
+        row = {
+            **mail,
+            "scheduled_at": now,
+            "id": f"eml_{caller.workspace_id}",
+            "lead_id": made["results"][0]["leadId"],
+            "status": "SCHEDULED",
+        }
+        await insert_rows(connection, EMAIL, [row])
+    before = await state()
+    gone = (await api("leads/delete_many", where={}, expectedCount=3))["leadDeleteMany"]
+    assert await state() == []
+    undone = await take_back(gone)
+    assert undone["summary"] == {"total": 3, "created": 3, "updated": 0, "unchanged": 0, "skipped": 0, "deleted": 0}
+    assert await state() == before
+    told = await api("{ emails { nodes { status leadId } } activities(first: 200) { nodes { kind batchId } } }")
+    assert [(mail["status"], mail["leadId"]) for mail in told["emails"]["nodes"]] == [("CANCELLED", made["results"][0]["leadId"])]
+    assert [each["kind"] for each in told["activities"]["nodes"] if each["batchId"] == undone["id"]] == ["LEAD_CREATED"] * 3
+    assert (await api("leads/list", search="ann"))["leads"]["totalCount"] == 1
+
+
+async def test_what_no_longer_fits_a_lead_that_comes_back_is_listed(api, upsert, take_back, state, campaign):
+    user = (await api("users/create", input={"email": "owner@example.com", "role": "EDITOR"}))["userCreate"]["user"]["id"]
+    made = await upsert([{"email": "ann@example.com"}, {"crmId": "2"}, {"email": "cleo@example.com"}], campaignId=campaign)
+    ann, bob, cleo = [result["leadId"] for result in made["results"]]
+    await api("leads/assign", lead={"id": cleo}, user={"id": user})
+    gone = (await api("leads/delete_many", where={}, expectedCount=3))["leadDeleteMany"]
+    await upsert([{"email": "ANN@example.com"}, {"crmId": "2"}])
+    await api("users/delete", id=user)
+    await api("campaigns/delete", id=campaign)
+    undone = await take_back(gone)
+    conflicts = {(each["leadId"], each["field"]) for each in undone["conflicts"]["nodes"]}
+    assert conflicts == {(ann, "lead"), (bob, "lead"), (cleo, "assignee"), (cleo, "campaigns")}
+    assert undone["summary"] == {"total": 3, "created": 1, "updated": 0, "unchanged": 0, "skipped": 2, "deleted": 0}
+    assert {lead["email"] for lead in await state()} == {"ANN@example.com", None, "cleo@example.com"}
+
+
+async def test_an_address_that_another_lead_has_by_now_is_a_conflict(upsert, take_back, state):
+    await upsert([{"email": "old@example.com", "crmId": "1"}])
+    changed = await upsert([{"crmId": "1", "email": "new@example.com", "title": "CTO"}])
+    await upsert([{"email": "old@example.com"}])
+    undone = await take_back(changed)
+    assert [each["field"] for each in undone["conflicts"]["nodes"]] == ["email"]
+    [lead] = [lead for lead in await state() if lead["crmId"] == "1"]
+    assert (lead["email"], lead["title"]) == ("new@example.com", None)
+
+
+async def test_addresses_that_moved_from_lead_to_lead_move_back(upsert, take_back, state):
+    await upsert([{"crmId": "1", "email": "a@example.com"}, {"crmId": "2", "email": "b@example.com"}])
+    before = await state()
+    rows = [{"crmId": "1", "email": "c@example.com"}, {"crmId": "2", "email": "a@example.com"}, {"crmId": "3", "email": "b@example.com"}]
+    changed = await upsert(rows)
+    assert changed["summary"]["failed"] == 0
+    undone = await take_back(changed)
+    assert undone["conflicts"]["nodes"] == []
+    assert await state() == before
+
+
+async def test_an_undo_can_be_undone_and_the_batch_taken_back_again(api, upsert, take_back, state):
+    await upsert([ROWS[0]])
+    before = await state()
+    made = await upsert([{"email": "ann@example.com", "title": "CEO"}, {"email": "dora@example.com", "company": "Acme"}])
+    after = await state()
+    undone = await take_back(made)
+    again = await take_back(undone["id"])
+    assert again["summary"] == {"total": 2, "created": 1, "updated": 1, "unchanged": 0, "skipped": 0, "deleted": 0}
+    assert await state() == after
+    batch = await api("query($id: ID!) { node(id: $id) { ... on Batch { undoneAt undoneBy { id } } } }", id=made["batch"]["id"])
+    assert batch["node"] == {"undoneAt": None, "undoneBy": None}
+    await take_back(made)
+    assert await state() == before
+
+
+async def test_a_change_by_a_filter_is_taken_back(api, upsert, take_back, state):
+    await upsert(ROWS)
+    before = await state()
+    done = (await api("leads/update_many", where={}, patch={"title": "CEO", "status": "REPLIED"}, expectedCount=3))["leadUpdateMany"]
+    await take_back(done)
+    assert await state() == before
+
+
+@pytest.mark.parametrize("batch", ["bat_00000000000000000000000000", "nonsense", ""])
+async def test_a_batch_that_is_not_there_or_not_yours_is_not_found(api, stranger, upsert, state, batch):
+    made = await upsert(ROWS)
+    before = await state()
+    errors = [await api.error(UNDO, id=batch), await stranger.error(UNDO, id=made["batch"]["id"])]
+    assert [error["extensions"]["code"] for error in errors] == ["NOT_FOUND"] * 2
+    assert errors[0]["message"] == errors[1]["message"]
+    assert await state() == before
+
+
+async def test_what_cannot_be_undone_says_why(api, upsert, take_back, state):
+    made = await upsert(ROWS)
+    await take_back(made)
+    assert "was undone already" in (await api.error(UNDO, id=made["batch"]["id"]))["message"]
+    await upsert(ROWS)
+    tracked = await api("events/track_many", events=[{"email": "ann@example.com", "event": "demo.booked"}])
+    error = await api.error(UNDO, id=tracked["leadEventTrackMany"]["batch"]["id"])
+    assert (error["extensions"]["code"], error["message"]) == ("CONFLICT", "Events are what happened, and cannot be undone.")
+
+
+async def test_a_batch_that_changed_nothing_is_undone_in_no_time(upsert, take_back):
+    await upsert(ROWS)
+    undone = await take_back(await upsert(ROWS))
+    assert (undone["status"], undone["summary"]["total"]) == ("SUCCEEDED", 0)
+
+
+# Jobs
+
+
+@pytest.fixture
+def few(monkeypatch):
+    """Two leads at once, chunks of two: what is a job from 10,001 leads on is one from three."""
+    for module in (undo, lead_batches):
+        monkeypatch.setattr(module, "AT_ONCE", 2)
+        monkeypatch.setattr(module, "CHUNK", 2)
+
+
+@pytest.fixture
+def worked(api, database, settings):
+    async def until_ended(batch_id):
+        stop = asyncio.Event()
+        working = asyncio.create_task(Worker(database, settings).run(stop))
+        asked = "query($id: ID!) { node(id: $id) { ... on Batch { status progress error summary { total created updated unchanged skipped "
+        asked += "deleted } conflicts { nodes { leadId field } } } } }"
+        try:
+            async with asyncio.timeout(60):
+                while True:
+                    found = (await api(asked, id=batch_id))["node"]
+                    if found["status"] not in ("PENDING", "RUNNING"):
+                        return found
+                    await asyncio.sleep(0.02)
+        finally:
+            stop.set()
+            await working
+
+    return until_ended
+
+
+@pytest.mark.usefixtures("few")
+async def test_many_leads_are_taken_back_by_a_job_and_their_undo_too(api, upsert, take_back, state, worked, campaign):
+    await upsert(ROWS)
+    before = await state()
+    made = await upsert(
+        [*({"email": f"{n}@example.com"} for n in range(7)), {"email": "ann@example.com", "title": "CEO"}], campaignId=campaign
+    )
+    await api("leads/update", lead={"email": "3@example.com"}, patch={"title": "CTO"})
+    after = await state()
+    undone = await take_back(made)
+    assert (undone["status"], undone["summary"]["total"]) == ("PENDING", 0)
+    assert "was undone already" in (await api.error(UNDO, id=made["batch"]["id"]))["message"]
+    assert "is PENDING" in (await api.error(UNDO, id=undone["id"]))["message"]
+    ended = await worked(undone["id"])
+    assert (ended["status"], ended["progress"], ended["error"]) == ("SUCCEEDED", 1.0, None)
+    assert ended["summary"] == {"total": 8, "created": 0, "updated": 1, "unchanged": 0, "skipped": 1, "deleted": 6}
+    assert ended["conflicts"]["nodes"] == [{"leadId": made["results"][3]["leadId"], "field": "lead"}]
+    assert [lead for lead in await state() if lead["email"] != "3@example.com"] == before
+    again = await worked((await take_back(undone["id"]))["id"])
+    assert again["summary"] == {"total": 7, "created": 6, "updated": 1, "unchanged": 0, "skipped": 0, "deleted": 0}
+    assert await state() == after
+
+
+async def test_batches_of_the_log_are_told_apart(database, caller, upsert, take_back, state):
+    """A batch that does not say where it stands in the log is found in all of it."""
+    first = await upsert([ROWS[0]])
+    await upsert([ROWS[1]])
+    async with database.writing() as connection:
+        batch = undo.BATCH
+        mine = batch.c.workspace_id == sa.bindparam("workspace")
+        nowhere = sa.update(batch).values(first_sequence=None, last_sequence=None).where(mine)
+        await connection.execute(nowhere, {"workspace": caller.workspace_id})
+    await take_back(first)
+    assert [lead["crmId"] for lead in await state()] == ["2"]

@@ -69,7 +69,7 @@ class Plans:
     def __init__(self, schema: GraphQLSchema, size: int = 1_000) -> None:
         self.schema, self.size = schema, size
         self.bindings = b.bind(schema)
-        self.hits = self.misses = 0
+        self.hits = self.misses = self._count = 0
         self._families: OrderedDict[tuple[Any, ...], _Family] = OrderedDict()
         self._variables: OrderedDict[tuple[Any, ...], frozenset[str]] = OrderedDict()
 
@@ -149,13 +149,31 @@ class Plans:
         checks = tuple(bind for name, bind in root.on.binds.items() if name not in order)
         plan = Plan(str(compiled), binds, finish, root.postgres, checks)
         family = self._families.setdefault(key, _Family())
+        self._families.move_to_end(key)
         pattern = tuple(root.on.pattern)
         for place, probe in enumerate(root.on.probes):
             family.probes[pattern[:place]] = probe
+        self._count += pattern not in family.plans
         family.plans[pattern] = plan
-        while len(self._families) > self.size:
-            self._families.popitem(last=False)
+        self._forget(family)
         return plan
+
+    def _forget(self, newest: _Family) -> None:
+        """Keep to the bound: the families that nobody asked for the longest go, and one that outgrows it alone begins anew."""
+        while self._count > self.size:
+            oldest = next(iter(self._families.values()))
+            if oldest is newest:
+                kept = next(reversed(newest.plans))
+                newest.plans = {kept: newest.plans[kept]}
+                newest.probes = {seen: probe for seen, probe in newest.probes.items() if seen == kept[: len(seen)]}
+                self._count = 1
+                return
+            self._count -= len(oldest.plans)
+            self._families.popitem(last=False)
+
+    def __len__(self) -> int:
+        """How many plans are kept."""
+        return self._count
 
 
 #: The name under which the ids of a reply's objects stand among the variables; no document can have it.

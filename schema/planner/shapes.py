@@ -30,7 +30,8 @@ def shaper(fields: list[tuple[str, int, bool]]) -> Shape:
     first, last = (places[0], places[-1] + 1) if places else (0, 0)
 
     def shape(row: Any) -> Any:
-        out = dict(zip(keys, row[first:last], strict=True))
+        # Where the fields are the row's first columns it need not be cut, which would copy it.
+        out = dict(zip(keys, row if first == 0 else row[first:last], strict=False))
         for key in trees:
             out[key] = compact(out[key])
         return out

@@ -14,8 +14,8 @@ from schema.enums import LeadStatus, ScoreComponentKind
 from schema.filters import EmailWhere
 from schema.nodes import Connection, Node
 from schema.planner import cursors, pages
-from schema.planner.bindings import Computed, Inline, Many, One, Order, Parts, Row, Scope, argument, page_arguments, planned, sql
-from schema.planner.dialects import Expression, number, text
+from schema.planner.bindings import Computed, Inline, Many, One, Order, Parts, Row, Scope, Through, argument, page_arguments, planned, sql
+from schema.planner.dialects import Expression, text
 from schema.scalars import DateTime, JSONObject
 from schema.users import User
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from schema.campaigns import Campaign
 
 NEWEST_FIRST = (Order("created_at", descending=True),)
+#: A lead's campaigns are looked up by its places: SQLite would else go through every campaign for each lead of a page.
+OF_LEAD = Through(tables.CampaignLead, "lead_id", {"id": "campaign_id"}, sorted_by=())
 
 
 def full_name(row: Row, _scope: Scope) -> Expression:
@@ -35,13 +37,6 @@ def meets_threshold(row: Row, scope: Scope) -> Expression:
     """Compare with what the workspace asks today."""
     workspace, inside = scope.table(tables.Workspace)
     return row.c.quality_score >= sa.select(workspace.c.threshold).where(inside).scalar_subquery()
-
-
-def campaigns_of(lead: Row, campaign: Row, scope: Scope) -> Expression:
-    """Tell the campaigns that a lead is in."""
-    places, inside = scope.table(tables.CampaignLead)
-    mine = sa.select(number(1)).select_from(places).where(inside, places.c.lead_id == lead.c.id, places.c.campaign_id == campaign.c.id)
-    return mine.correlate(lead, campaign).exists()
 
 
 def default_cursor(workspace: str, row: Mapping[str, Any]) -> str:
@@ -102,7 +97,7 @@ class Lead(Node):
     score: Score | None = sql(Inline(when=lambda row: row.c.quality_score.is_not(None)))
     assignee: User | None = sql(One(tables.User, lambda lead, user, _scope: user.c.id == lead.c.assignee_id))
     campaigns: Connection[Annotated["Campaign", strawberry.lazy("schema.campaigns")]] = sql(
-        Many(tables.Campaign, NEWEST_FIRST, on=campaigns_of), *page_arguments()
+        Many(tables.Campaign, NEWEST_FIRST, through=OF_LEAD), *page_arguments()
     )
     activities: Connection[Activity] = activities_of(lambda lead, activity, _scope: activity.c.lead_id == lead.c.id)
     emails: Connection[Email] = sql(

@@ -1,5 +1,6 @@
 """What is written down of a run: a table for each database, the bars, met or not, and a plot."""
 
+import os
 import platform
 import shlex
 import statistics
@@ -172,7 +173,8 @@ medians of {results.rounds_each} rounds of {results.seconds:g} s, the peers in t
 {cores}
 Ratios are taken round by round, then their median. The service asks for a key and holds its limits (the rate's is lifted); its peers
 do neither. `CPU` is the server's, a request, all its threads, by the scheduler's count; a database server's is not in it.
-`the database alone` is one connection of the driver, one request after the other, nothing made of the rows."""
+`the database alone` is one connection of the driver, one request after the other, nothing made of the rows.
+Average load of the machine in the last minute of the run: {os.getloadavg()[0]:.1f}, of which the run itself is about 2."""
 
 
 def _figure(value: float) -> str:

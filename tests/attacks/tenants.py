@@ -15,7 +15,7 @@ from app.actions.work import Role
 from app.database import Database, insert_rows, table_of
 from app.rules.ids import PREFIXES, new_id
 from app.settings import QUERIES
-from app.tables import Email, ImportJob, ImportRowError, UndoConflict
+from app.tables import Activity, Email, ImportJob, ImportRowError, UndoConflict
 
 
 @dataclass(frozen=True)
@@ -105,6 +105,7 @@ async def furnish(database: Database, client: httpx2.AsyncClient) -> Tenant:
             "crmId": found.crm_id,
             "firstName": f"Ada {token}",
             "company": f"Works {token}",
+            "source": f"fair {token}",
             "attributes": {"at": token},
         },
         {"email": f"bob.{token}@example.com", "lastName": f"Bob {token}", "source": "linkedin", "title": f"CTO {token}"},
@@ -148,6 +149,12 @@ async def _write_what_no_mutation_makes(database: Database, of: Tenant) -> None:
             (Email, email), (ImportJob, job), (ImportRowError, {**wrong, "raw": {"email": of.token}}), (UndoConflict, conflict),
         ):  # fmt: skip
             await insert_rows(connection, table_of(model), [{**here, **row}])
+        # All that was done about its lead was done in the batch and for the campaign: so it differs from what was done for any other.
+        log = table_of(Activity)
+        its_own = (log.c.workspace_id == sa.bindparam("workspace"), log.c.lead_id == sa.bindparam("lead"))
+        told = sa.update(log).where(*its_own).values(campaign_id=sa.bindparam("campaign"), batch_id=sa.bindparam("batch"))
+        names = {"workspace": of.workspace, "lead": ids["Lead"], "campaign": ids["Campaign"], "batch": ids["Batch"]}
+        await connection.execute(told, names)
 
 
 async def rows_of(database: Database, workspace: str, *, but: tuple[str, ...] = ()) -> dict[str, list[str]]:

@@ -1,13 +1,12 @@
 """Documents, parsed and validated once and kept by their text."""
 
-from collections import OrderedDict
 from collections.abc import Iterator
 from functools import cached_property
 
 from graphql import DocumentNode, GraphQLError, GraphQLSchema, GraphQLSyntaxError, OperationDefinitionNode, parse, specified_rules, validate
 from strawberry.extensions import SchemaExtension
 
-_KEPT = 1_000
+from schema.latest import Latest
 
 
 class Document:
@@ -20,8 +19,9 @@ class Document:
         self.ast: DocumentNode | None = None
         try:
             self.ast = parse(text, max_tokens=max_tokens)
+            _unlink_tokens(self.ast)
         except GraphQLSyntaxError as error:
-            self._failed = error
+            self._failed = error.with_traceback(None)  # it would hold this document, and all that the parser held
 
     @cached_property
     def errors(self) -> tuple[GraphQLError, ...]:
@@ -45,23 +45,28 @@ class Document:
         return found[0] if len(found) == 1 else None
 
 
+def _unlink_tokens(document: DocumentNode) -> None:
+    """Let a document go as soon as nobody holds it.
+
+    Its tokens know their neighbours, which nobody asks for: such rings stay in memory until the collector of them comes to the
+    oldest objects, after thousands of documents.
+    """
+    token = document.loc.start_token if document.loc else None
+    while token is not None:
+        following, token.prev, token.next = token.next, None, None
+        token = following
+
+
 class Documents:
     """The latest documents of a schema."""
 
     def __init__(self, schema: GraphQLSchema) -> None:
         self.schema = schema
-        self._kept: OrderedDict[str, Document] = OrderedDict()
+        self._kept: Latest[str, Document] = Latest(lambda text: text)
 
     def read(self, text: str, *, max_tokens: int | None = 2_000) -> Document:
         """Parse and validate, or find what came of it the last time."""
-        found = self._kept.get(text)
-        if found is not None:
-            self._kept.move_to_end(text)
-            return found
-        found = self._kept[text] = Document(self.schema, text, max_tokens)
-        while len(self._kept) > _KEPT:
-            self._kept.popitem(last=False)
-        return found
+        return self._kept.of(text, lambda: Document(self.schema, text, max_tokens))
 
 
 class ReadOnce(SchemaExtension):

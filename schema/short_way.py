@@ -5,7 +5,6 @@ that fails, a null where none may be) goes on to the long way, which tells it; w
 that no statement runs twice.
 """
 
-from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -31,11 +30,11 @@ from orjson import Fragment
 
 from schema.context import Context
 from schema.documents import Document
+from schema.latest import Latest
 from schema.planner import compiler
 from schema.planner.compiler import Details
 from schema.planner.plans import Plans
 
-_KEPT = 1_000
 #: Types of whose values none is refused or changed, beyond the range of an `Int`.
 _PLAIN: dict[Any, type] = {GraphQLString: str, GraphQLID: str, GraphQLInt: int, GraphQLBoolean: bool}
 
@@ -76,7 +75,7 @@ class ShortWay:
 
     def __init__(self, schema: GraphQLSchema, plans: Plans) -> None:
         self.schema, self.plans = schema, plans
-        self._queries: OrderedDict[tuple[str, str | None], _Query | None] = OrderedDict()
+        self._queries: Latest[tuple[str, str | None], _Query | None] = Latest(lambda key: key[0])
 
     async def answer(
         self, document: Document, operation_name: str | None, variables: dict[str, Any], context: Context
@@ -100,13 +99,7 @@ class ShortWay:
         return context.answered if whole else None
 
     def _query(self, document: Document, operation_name: str | None) -> _Query | None:
-        key = (document.text, operation_name)
-        if key in self._queries:
-            return self._queries[key]
-        query = self._queries[key] = self._read(document, operation_name)
-        while len(self._queries) > _KEPT:
-            self._queries.popitem(last=False)
-        return query
+        return self._queries.of((document.text, operation_name), lambda: self._read(document, operation_name))
 
     def _read(self, document: Document, operation_name: str | None) -> _Query | None:
         operation, type_ = document.operation(operation_name), self.schema.query_type

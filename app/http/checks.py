@@ -1,6 +1,5 @@
 """What a document was found to be before anything of it runs: read, measured, validated, its operation chosen; once, and kept."""
 
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -12,9 +11,7 @@ from app.http import limits
 from app.http.limits import Measure, Tally
 from app.settings import Settings
 from schema.costs import Cost, cost_of
-
-#: Documents that are kept: so many, and so many characters of them; what is kept of one is a thousand times its text.
-KEPT, KEPT_CHARACTERS = 2_000, 1_000_000
+from schema.latest import Latest
 
 
 class Document(Protocol):
@@ -78,26 +75,15 @@ class Checks:
     def __init__(self, schema: GraphQLSchema, read: Callable[..., Document], settings: Settings) -> None:
         self.schema, self.read, self.settings = schema, read, settings
         self._most = limits.Most.of(settings)
-        self._kept: OrderedDict[tuple[str, str | None], Checked] = OrderedDict()
-        self._characters = 0
+        self._kept: Latest[tuple[str, str | None], Checked] = Latest(lambda key: key[0])
 
     def of(self, text: str, operation_name: str | None) -> Checked:
         """Check a document and choose its operation, or find what came of it the last time."""
-        key = (text, operation_name)
-        found = self._kept.get(key)
-        if found is not None:
-            self._kept.move_to_end(key)
-            return found
-        if len(text.encode(errors="surrogatepass")) > self.settings.max_document_bytes:
-            raise TooLarge(f"The document is larger than {self.settings.max_document_bytes} bytes, the most that this server takes.")
-        found = self._kept[key] = self._check(text, operation_name)
-        self._characters += len(text)
-        while len(self._kept) > KEPT or (self._characters > KEPT_CHARACTERS and len(self._kept) > 1):
-            (dropped, _), _checked = self._kept.popitem(last=False)
-            self._characters -= len(dropped)
-        return found
+        return self._kept.of((text, operation_name), lambda: self._check(text, operation_name))
 
     def _check(self, text: str, operation_name: str | None) -> Checked:
+        if len(text.encode(errors="surrogatepass")) > self.settings.max_document_bytes:
+            raise TooLarge(f"The document is larger than {self.settings.max_document_bytes} bytes, the most that this server takes.")
         document = self.read(text, max_tokens=self.settings.max_tokens)
         if document.ast is None:
             return Checked(document, errors=document.errors)

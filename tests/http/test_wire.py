@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import httpx2
 import pytest
-from serving import serve
+from serving import exchange, serve
 
 from app.asgi import build
 
@@ -19,23 +19,6 @@ QUERY = b'{"query":"{ viewer { role } }"}'
 def send(server_url):
     """Send bytes, and give all that comes back until the server hangs up or has answered."""
     return lambda *parts, wait=0.0: exchange(server_url, *parts, wait=wait)
-
-
-def exchange(url, *parts, wait=0.0, until_closed=False):
-    address = urlsplit(url)
-    with socket.create_connection((address.hostname, address.port), timeout=10) as connection:
-        for part in parts:
-            connection.sendall(part)
-            time.sleep(wait)
-        answer = b""
-        while chunk := connection.recv(65_536):
-            answer += chunk
-            head, found, body = answer.partition(b"\r\n\r\n")
-            if until_closed:
-                continue
-            if found and b"\r\ncontent-length: " in head and len(body) >= int(head.split(b"\r\ncontent-length: ")[1].split(b"\r\n")[0]):
-                break
-        return answer
 
 
 def head(key, *lines, length=31):

@@ -25,7 +25,7 @@ demo: $(READY)
 test: $(READY) chromium
 	.venv/bin/pytest -n 2 $(ARGS)
 
-# Every leaf of every argument, with another workspace's names and with what no text can hold: a quarter of an hour, so not in `test`.
+# Every leaf of every argument, with another workspace's names and with what no text can hold: minutes, so not in `test`.
 attacks: $(READY)
 	.venv/bin/pytest -o addopts=--strict-markers -n 2 tests/attacks $(ARGS)
 

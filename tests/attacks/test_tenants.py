@@ -247,6 +247,32 @@ async def test_many_requests_of_two_workspaces_at_once_are_not_mixed_up(owner, t
         assert not any(other.ids["Lead"] in answer or other.token in answer for other in (owner, *twins) if other is not tenant)
 
 
+async def asked_of(app: Any, key: str, body: bytes) -> bytes:
+    """Ask the application itself: a client between would take longer than its answer."""
+    headers = [(b"host", b"x"), (b"content-type", b"application/json"), (b"authorization", b"Bearer " + key.encode())]
+    scope = {"type": "http", "http_version": "1.1", "method": "POST", "path": "/graphql", "query_string": b"", "headers": headers}
+    sent: list[bytes] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": body}
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message.get("body", b""))
+
+    await app(scope, receive, send)
+    return b"".join(sent)
+
+
+async def test_ten_thousand_requests_of_two_workspaces_on_shared_connections_are_not_mixed_up(owner, twins, app):
+    body = b'{"query":"{ leads(first: 2) { nodes { id company campaigns { nodes { id } } } } }"}'
+    expected = {tenant: await asked_of(app, tenant.admin.key, body) for tenant in (owner, twins[0])}
+    assert all(tenant.ids["Lead"].encode() in answer for tenant, answer in expected.items())
+    for _ in range(100):
+        asked = [owner, twins[0]] * 50
+        answers = await asyncio.gather(*[asked_of(app, tenant.admin.key, body) for tenant in asked])
+        assert [expected[tenant] for tenant in asked] == answers
+
+
 async def test_a_cursor_that_never_was_is_well_formed():
     text = await a_cursor(Place("Query", "leads", "after", (), walks.TYPES["String"]), unknown_to_all())
     raw = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode()

@@ -17,6 +17,8 @@ from app.readers import CheckedOut, Readers, Reading, cursor_text
 _STEPS_AT_ONCE = 50_000
 #: How often it is counted. SQLite goes on counting where the last run of the same statement left off: a tick may come early.
 _TICKS_AT_ONCE = 10
+#: Each reader's own pages in memory, 4 MB: with 200,000 leads 16 were no quicker, for the system keeps the file's pages as well.
+_READERS_CACHE = -4_000
 #: Long statements that are remembered.
 _LONG_KEPT = 2_000
 
@@ -32,7 +34,7 @@ async def prepare_sqlite(raw: aiosqlite.Connection, *, writing: bool) -> None:
         await raw.execute("PRAGMA cache_size = -16000")
     else:
         await raw.execute("PRAGMA query_only = ON")
-        await raw.execute("PRAGMA cache_size = -8000")  # there are many of them, and the system keeps the file's pages anyway
+        await raw.execute(f"PRAGMA cache_size = {_READERS_CACHE}")
 
 
 async def _keep_journal(raw: aiosqlite.Connection) -> None:
@@ -92,7 +94,7 @@ class SqliteReaders(Readers):
         try:
             connection = sqlite3.connect(f"file:{self.file}?mode=rw", uri=True, isolation_level=None, cached_statements=512)
             connection.create_function("cursor_text", 2, cursor_text, deterministic=True)
-            for setting in ("busy_timeout = 0", "query_only = ON", "cache_size = -16000"):
+            for setting in ("busy_timeout = 0", "query_only = ON", f"cache_size = {_READERS_CACHE}"):
                 connection.execute(f"PRAGMA {setting}")
             connection.set_progress_handler(self._tick, _STEPS_AT_ONCE // _TICKS_AT_ONCE)
         except sqlite3.OperationalError as error:

@@ -215,14 +215,15 @@ def wheres(ids: Mapping[str, list[str]]) -> dict[str, st.SearchStrategy[Any]]:
         "activity": st.lists(st.tuples(st.sampled_from(["some", "none"]), told), max_size=2).map(dict),
     }  # fmt: skip
     joins = st.sampled_from(["and", "or"])
-    leads = st.recursive(
-        some(flat),
-        lambda inner: st.one_of(
+
+    def joined(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
+        return st.one_of(
             st.builds(lambda name, parts, rest: {**rest, name: parts}, joins, st.lists(inner, max_size=3), some(flat, 1)),
             st.builds(lambda part, rest: {**rest, "not": part}, inner, some(flat, 1)),
-        ),
-        max_leaves=5,
-    )  # fmt: skip
+        )
+
+    once = joined(some(flat))
+    leads = st.one_of(some(flat), once, joined(st.one_of(some(flat), once)))
     return {
         "lead": leads,
         "campaign": some({"id": of("campaign"), "name": texts(PIECES), "status": stages}),

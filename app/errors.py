@@ -196,7 +196,7 @@ class BatchingDisabled(LeadgraphError):
 
 
 class UnsupportedMediaType(LeadgraphError):
-    """Send the request as `application/json`."""
+    """Send the request as `application/json`, a file as `multipart/form-data`."""
 
     code = Code.UNSUPPORTED_MEDIA_TYPE
     status = 415

@@ -27,6 +27,8 @@ class Settings(BaseSettings):
     rate_per_second: Annotated[int, Field(ge=0, description="most requests a second of a workspace, in each process; 0 lifts it")] = 100
     rate_per_minute: Annotated[int, Field(ge=0, description="most requests a minute of a workspace, in each process; 0 lifts it")] = 6_000
     max_body_bytes: Annotated[int, Field(ge=1_000, description="largest JSON request")] = 1_048_576
+    max_upload_bytes: Annotated[int, Field(ge=1_000, description="largest uploaded file")] = 10_485_760
+    upload_seconds: Annotated[float, Field(gt=0, description="longest that a file may take to arrive")] = 60.0
     max_tokens: Annotated[int, Field(ge=100, description="most tokens of a document")] = 2_000
     max_document_bytes: Annotated[int, Field(ge=1_000, description="largest document")] = 100_000
     max_depth: Annotated[int, Field(ge=1, description="most levels of fields of an operation")] = 12

@@ -288,10 +288,22 @@ class ImportJob(Counted, table=True):
     batch_id: str | None = Field(sa_type=Plain)
     mapping: list[dict[str, Any]] = Field(sa_type=Parts)  #: `[{"column", "field"}]`.
     progress: int = 0  #: Hundredths.
+    options: dict[str, Any] | None = Field(default=None, sa_type=Json)  #: How it was asked for, as `actions.imports` writes it.
     rejected_url: str | None = None
     error: str | None = None
     created_at: datetime = Field(sa_type=Moment)
     finished_at: datetime | None = Field(sa_type=Moment)
+
+
+class ImportPiece(SQLModel, table=True):
+    """Rows of a file that are not in yet: the text of 1,000 of them, gone with the transaction that takes them."""
+
+    __tablename__ = "import_piece"
+    __table_args__ = (_owned("import_job", "import_job_id", on_delete="CASCADE"),)
+    workspace_id: str = Field(primary_key=True, sa_type=Plain)
+    import_job_id: str = Field(primary_key=True, sa_type=Plain)
+    position: int = Field(primary_key=True)  #: From 0.
+    content: str
 
 
 class ImportRowError(SQLModel, table=True):

@@ -18,10 +18,10 @@ import sqlalchemy as sa
 import structlog
 from sqlalchemy.exc import DBAPIError
 
-from app.actions import idempotency, jobs, lead_batches, scores, undo
+from app.actions import idempotency, imports, jobs, lead_batches, scores, undo
 from app.actions.batches import JobStatus
 from app.actions.work import Caller, Role, Work
-from app.database import Database, lock_workspace, table_of
+from app.database import Database, is_retryable, lock_workspace, table_of
 from app.rules.ids import new_secret
 from app.settings import Settings
 from app.tables import CampaignLead, Lead
@@ -32,6 +32,8 @@ logger = structlog.get_logger("leadgraph.worker")
 
 #: Jobs that a process runs at once, so that a long one of one workspace does not hold up the others.
 AT_ONCE = 4
+#: How often a step of a held job that met a deadlock runs again.
+AGAIN = 3
 #: Leads that one transaction scores.
 CHUNK = 500
 #: Seconds in which a burst of commits is one wake-up.
@@ -85,6 +87,11 @@ async def _how_many(work: Work, payload: dict[str, Any]) -> int:
     return int(row["leads"])
 
 
+async def import_(work: Work, job: dict[str, Any]) -> Step:
+    """Take the next 1,000 rows of a file (`{"importId", "pieces"}`)."""
+    return Step(*await imports.step(work, job))
+
+
 async def lead_batch(work: Work, job: dict[str, Any]) -> Step:
     """Change or delete the next 1,000 leads of a batch (`{"batchId", "where", "patch"}`)."""
     return Step(*await lead_batches.step(work, job, chosen_again(graph.core, job["payload"]["where"], postgres=work.postgres)))
@@ -98,6 +105,7 @@ async def undo_batch(work: Work, job: dict[str, Any]) -> Step:
 #: What runs the jobs of a kind: one step, in the transaction of `work`.
 HANDLERS: dict[str, Callable[[Work, dict[str, Any]], Awaitable[Step]]] = {
     "rescore": rescore,
+    "import": import_,
     **dict.fromkeys(lead_batches.JOBS.values(), lead_batch),
     undo.JOB: undo_batch,
 }
@@ -148,6 +156,28 @@ class Worker:
             if await _set_within(stop, _CLEAR_EVERY):
                 return
 
+    def hold(self) -> jobs.Hold:
+        """Name this worker as the one that a new job belongs to: `run_held` runs it."""
+        return jobs.Hold(self.name, self._lease())
+
+    async def run_held(self, job: dict[str, Any], show: Callable[[int], None]) -> None:
+        """Run a job that is this worker's to its end, telling its progress in hundredths; what a step raises is raised.
+
+        A step that met a deadlock runs again, three times at most.
+        """
+        again = 0
+        while True:
+            try:
+                ended = await self._step(job, show)
+            except DBAPIError as error:
+                again += 1
+                if again > AGAIN or not is_retryable(error):
+                    raise
+            else:
+                again = 0
+                if ended:
+                    return
+
     def _forget(self, job_id: str, _task: asyncio.Task[None]) -> None:
         del self._running[job_id]
 
@@ -197,7 +227,7 @@ class Worker:
             done.set()  # rather than cancelled, maybe in the middle of a transaction
             await beating
 
-    async def _step(self, job: dict[str, Any]) -> bool:
+    async def _step(self, job: dict[str, Any], show: Callable[[int], None] = lambda _: None) -> bool:
         """Run one step of the job in a transaction, and tell whether that was the last."""
         async with self.database.writing() as connection:
             await lock_workspace(connection, job["workspace_id"], alone=False)
@@ -208,6 +238,7 @@ class Worker:
             else:
                 await jobs.checkpoint(connection, job, step.checkpoint, progress=step.progress, lease_until=self._lease())
         job["checkpoint"] = step.checkpoint
+        show(step.progress)
         return step.checkpoint is None
 
     async def _beat(self, job: dict[str, Any], done: asyncio.Event) -> None:

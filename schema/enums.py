@@ -13,18 +13,21 @@ from app.actions.upserts import ErrorPolicy, OnMatch, RowOutcome
 from app.actions.work import Role
 from app.rules.fields import ErrorCode, LeadStatus
 from app.rules.scoring import ScoreComponentKind
+from app.rules.uploads import UnknownColumns
 from schema.planner.origins import structural
 
 for _enum in (LeadStatus, CampaignStatus, ScoreComponentKind, ErrorCode, Role, RowOutcome, BatchKind, JobStatus, ErrorPolicy, EventOutcome):
     strawberry.enum(_enum)
 strawberry.enum(EmailStatus, description="SENDING: claimed by a sender, until its lease ends.")
 strawberry.enum(OnMatch, description="What a row does to a lead that is already there.")
+strawberry.enum(UnknownColumns, description="What becomes of columns that no field takes.")
 strawberry.enum(ActivityKind)
 
 __all__ = [
     "ActivityKind", "BatchKind", "CampaignOrderField", "CampaignStatus", "EmailStatus", "ErrorCode", "ErrorPolicy", "EventOutcome",
     "JobStatus",
     "LeadOrderField", "LeadStatus", "OnMatch", "OrderDirection", "Role", "RowOutcome", "ScoreComponentKind",
+    "UnknownColumns",
 ]  # fmt: skip
 
 

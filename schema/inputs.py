@@ -2,8 +2,8 @@
 
 import strawberry
 
-from schema.enums import CampaignStatus, ErrorPolicy, LeadStatus, OnMatch, Role, ScoreComponentKind
-from schema.scalars import Cell, DateTime, JSONObject, JSONValue
+from schema.enums import CampaignStatus, ErrorPolicy, LeadStatus, OnMatch, Role, ScoreComponentKind, UnknownColumns
+from schema.scalars import Cell, DateTime, JSONObject, JSONValue, Upload
 
 
 def kept_as_dict(cls: type) -> type:
@@ -143,6 +143,31 @@ class LeadEventRow:
     attributes: JSONValue | None = strawberry.UNSET
     campaign_id: Cell | None = strawberry.UNSET
     occurred_at: Cell | None = strawberry.UNSET
+
+
+@kept_as_dict
+@strawberry.input
+class ColumnMappingInput:
+    """A column of a file, and the lead field that it fills (`attributes.NAME` for the caller's own); null: none."""
+
+    column: str
+    field: str | None = strawberry.UNSET
+
+
+@kept_as_dict
+@strawberry.input
+class LeadImportInput:
+    """A file of leads, and how to import it."""
+
+    file: Upload = strawberry.field(description="CSV or Excel (.xlsx), 10 MB unless the server says otherwise.")
+    campaign_id: strawberry.ID | None = strawberry.UNSET
+    mapping: list[ColumnMappingInput] | None = strawberry.UNSET
+    unknown_columns: UnknownColumns = UnknownColumns.ATTRIBUTES
+    encoding: str | None = strawberry.UNSET
+    source: str | None = strawberry.UNSET
+    on_match: OnMatch = OnMatch.UPDATE
+    auto_score: bool = True
+    dry_run: bool = False
 
 
 @kept_as_dict

@@ -10,7 +10,7 @@ from graphql import get_named_type
 from app.actions import campaigns, keys, leads, scores, upserts, users
 from app.actions.work import Role, Work
 from app.errors import BadUserInput, Internal
-from schema import batch_verbs, email_verbs, event_verbs
+from schema import batch_verbs, email_verbs, event_verbs, import_verbs
 from schema.context import Context
 from schema.inputs import (
     ApiKeyInput,
@@ -35,6 +35,8 @@ from schema.payloads import (
     DeletePayload,
     EmailClaimPayload,
     EmailPayload,
+    ImportJobPayload,
+    ImportPreview,
     LeadDeleteManyPayload,
     LeadDeletePayload,
     LeadEventManyPayload,
@@ -240,6 +242,9 @@ class Mutation:
     lead_update_many = mutation(LeadUpdateManyPayload)(batch_verbs.lead_update_many)
     lead_delete_many = mutation(LeadDeleteManyPayload)(batch_verbs.lead_delete_many)
     batch_undo = mutation(BatchUndoPayload)(batch_verbs.batch_undo)
+    lead_import = mutation(ImportJobPayload)(import_verbs.lead_import)
+    lead_import_preview = mutation(ImportPreview)(import_verbs.lead_import_preview)
+    import_job_cancel = mutation(ImportJobPayload)(import_verbs.import_job_cancel)
     campaign_create = mutation(CampaignPayload)(_campaign_create)
     campaign_update = mutation(CampaignPayload)(_campaign_update)
     campaign_delete = mutation(DeletePayload)(_campaign_delete)

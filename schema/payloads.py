@@ -5,7 +5,7 @@ from typing import Any
 import strawberry
 
 from schema.activities import Activity, FieldChange
-from schema.batches import Batch, BatchSummary, RowError
+from schema.batches import Batch, BatchSummary, ColumnMapping, ImportJob, RowError
 from schema.campaigns import Campaign
 from schema.emails import Email
 from schema.enums import EventOutcome, RowOutcome
@@ -127,6 +127,24 @@ class BatchUndoPayload:
     """`batch` is the new one; a large undo goes on as a job and tells its `progress`."""
 
     batch: Batch
+
+
+@strawberry.type
+class ImportJobPayload:
+    """The import as it is now."""
+
+    import_job: ImportJob
+
+
+@strawberry.type
+class ImportPreview:
+    """The head of a file, and what would become of its columns."""
+
+    encoding: str = strawberry.field(description="What the file was read as; `xlsx` for a workbook.")
+    separator: str | None
+    columns: list[str]
+    mapping: list[ColumnMapping]
+    rows: list[list[str]] = strawberry.field(description="The first ten rows.")
 
 
 @strawberry.type

@@ -1,6 +1,7 @@
 """Scalars: what a value must look like before anything else sees it."""
 
-from typing import Any, NewType
+import hashlib
+from typing import Any, BinaryIO, NewType
 
 import strawberry
 from graphql import GraphQLError, ListValueNode, ObjectValueNode, ValueNode, VariableNode, value_from_ast_untyped
@@ -15,6 +16,32 @@ DateTime = NewType("DateTime", object)
 JSONObject = NewType("JSONObject", object)
 JSONValue = NewType("JSONValue", object)
 Cell = NewType("Cell", object)
+Upload = NewType("Upload", object)
+
+
+class Uploaded:
+    """A file that came with the request: its bytes, for as long as the request lasts, and its name."""
+
+    def __init__(self, file: BinaryIO, name: str | None) -> None:
+        self.file, self.name = file, name
+
+    def digest(self) -> str:
+        """Tell these bytes from all others."""
+        self.file.seek(0)
+        whole = hashlib.sha256()
+        while piece := self.file.read(1 << 20):
+            whole.update(piece)
+        return whole.hexdigest()
+
+
+def _upload(value: Any) -> Any:
+    if not isinstance(value, Uploaded):
+        raise BadUserInput(f"{shown(value)}: is no file; send one by the GraphQL multipart request specification")
+    return value
+
+
+def _upload_literal(node: ValueNode, _variables: dict[str, Any] | None = None) -> Any:
+    raise GraphQLError("A file cannot stand in the document: send it as a variable.", node)
 
 
 def _moment(value: Any) -> Any:
@@ -82,6 +109,13 @@ SCALARS: dict[object, ScalarDefinition] = {
         parse_literal=_object_literal,
     ),
     JSONValue: strawberry.scalar(name="JSONValue", description="Any JSON value.", serialize=_any, parse_value=_any, parse_literal=_literal),
+    Upload: strawberry.scalar(
+        name="Upload",
+        description="A file sent by the GraphQL multipart request specification.",
+        serialize=_any,
+        parse_value=_upload,
+        parse_literal=_upload_literal,
+    ),
     Cell: strawberry.scalar(
         name="Cell",
         description="One value of a row. Any JSON is let in; an object or a list is that row's INVALID. "

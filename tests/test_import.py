@@ -249,7 +249,7 @@ async def test_a_column_left_out_by_hand_fills_nothing(place: Place, folder: Pat
     [
         (b"", "the file is empty: its first line must name the columns"),
         (b"email\n\x00\n", "the file is no text: save it as CSV with the encoding UTF-8"),
-        (b"PK\x03\x04", "the file is an Excel workbook or an archive: save it as CSV with the encoding UTF-8"),
+        (b"PK\x03\x04", "the file is a broken zip archive, and no Excel workbook (.xlsx): save it again"),
         (b"Shoe size,Colour\n42,red\n", "No column says which lead a row is about: "),
         (b"email,email\na@example.com,b@example.com\n", "The column 'email' is there twice: rename one of them"),
         (b"email,E-Mail Address\na@example.com,b@example.com\n", "both fill `email`"),
@@ -290,14 +290,14 @@ async def test_an_import_that_is_cut_off_says_what_is_in_and_goes_on_when_it_is_
     place: Place, folder: Path, monkeypatch: pytest.MonkeyPatch
 ):
     file = write_csv(folder / "leads.csv", PLAIN, list(make_people(2_500, bad=0, repeated=0)))
-    take, chunks = imports.take, iter(range(9))
+    take, chunks = imports._take, iter(range(9))
 
     async def fails_at_the_second(*arguments: Any, **options: Any) -> Any:
         if next(chunks) == 1:
             raise Unavailable
         return await take(*arguments, **options)
 
-    monkeypatch.setattr(imports, "take", fails_at_the_second)
+    monkeypatch.setattr(imports, "_take", fails_at_the_second)
     refusal = place.run(file).refusal
     assert "stopped after 1,000 rows, which are in" in refusal
     assert "Run the same command again" in refusal
@@ -312,7 +312,7 @@ async def test_an_import_that_is_cut_off_says_what_is_in_and_goes_on_when_it_is_
 
 async def test_a_chunk_that_met_a_deadlock_runs_again_three_times_at_most(place: Place, folder: Path, monkeypatch: pytest.MonkeyPatch):
     file = write_csv(folder / "leads.csv", PLAIN, list(make_people(20, bad=0, repeated=0)))
-    take, fails = imports.take, [3]
+    take, fails = imports._take, [3]
 
     class Deadlock(Exception):
         sqlstate = "40P01"
@@ -324,7 +324,7 @@ async def test_a_chunk_that_met_a_deadlock_runs_again_three_times_at_most(place:
             raise DBAPIError("UPDATE lead", None, Deadlock("deadlock detected"))
         return taken
 
-    monkeypatch.setattr(imports, "take", deadlocked)
+    monkeypatch.setattr(imports, "_take", deadlocked)
     assert counts_of(place.run(file, "--json"))["created"] == 20
     assert len(await place.rows(Lead)) == 20
     fails[0] = 4

@@ -1,153 +1,324 @@
-"""Imports: a file's rows go in through the same upsert as everybody's, in chunks of one transaction each.
+"""Imports: a file becomes pieces of 1,000 rows in the database, and a job takes them one by one, through the same upsert as everybody's.
 
-`begin`, `take` for each chunk, `finish`: the door opens the transactions and commits them. What a chunk counts is in the
-database with the chunk, so that an import that is cut off tells exactly what it did; run again, the rows that it took
-are unchanged. A trial (`dry_run`) runs these very verbs, all in one transaction that the door rolls back: its report
-cannot differ from the deed, at the price of holding SQLite's one writer meanwhile.
+`order` looks the file through, refuses it or keeps it; from then on any host's worker can go on with it. Each `step` takes one piece in one
+transaction, with its counts and its bad rows, and the piece is gone with that: so a crash loses no row and doubles none. A trial
+(`dry_run`) decides by the same code on top of what it has decided so far (`trials.py`), and writes nothing but its report.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from typing import Any, BinaryIO
 
 import sqlalchemy as sa
 
-from app.actions import batches, references
-from app.actions.batches import COUNTS, BatchKind, JobStatus, summary_of
-from app.actions.upserts import OnMatch, upsert_many
+from app.actions import batches, jobs, references
+from app.actions.batches import COUNTS, BatchKind, JobStatus
+from app.actions.trials import Trial
+from app.actions.upserts import OnMatch, UpsertReport, rehearse, upsert_many
+from app.actions.values import refusing
 from app.actions.work import Work
 from app.database import insert_rows, table_of
-from app.rules.fields import FieldError
-from app.rules.files import FileRow, raw_row, row_reader
+from app.errors import BadUserInput, CampaignNotFound, Conflict, LeadgraphError, NotFound, Unavailable
+from app.rules.fields import ErrorCode, FieldError, read_source
+from app.rules.files import FileRow, raw_names, raw_row, row_reader
 from app.rules.ids import new_id
-from app.tables import ImportJob, ImportRowError
+from app.rules.uploads import Table, UnknownColumns, map_table, pieces, read_table, rows_of
+from app.tables import ImportJob, ImportPiece, ImportRowError
 
-#: Rows of one transaction.
-CHUNK = 1_000
-
-_JOB = table_of(ImportJob)
-_MINE = (_JOB.c.workspace_id == sa.bindparam("workspace"), _JOB.c.id == sa.bindparam("job"))
+IMPORT = table_of(ImportJob)
+_PIECE = table_of(ImportPiece)
+_WRONG = table_of(ImportRowError)
+_ENDED = (JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.CANCELLED)
+_MINE = (IMPORT.c.workspace_id == sa.bindparam("workspace"), IMPORT.c.id == sa.bindparam("import"))
+_ITS_PIECES = (_PIECE.c.workspace_id == sa.bindparam("workspace"), _PIECE.c.import_job_id == sa.bindparam("import"))
 _COUNT = (
-    sa.update(_JOB)
-    .values({name: _JOB.c[name] + sa.bindparam(f"more_{name}", type_=sa.Integer) for name in COUNTS})
+    sa.update(IMPORT)
+    .values({name: IMPORT.c[name] + sa.bindparam(f"more_{name}", type_=sa.Integer) for name in COUNTS})
     .values(progress=sa.bindparam("hundredths", type_=sa.Integer))
     .where(*_MINE)
 )
+_LOCKED = sa.select(IMPORT).where(*_MINE).with_for_update()
+_NEXT = sa.select(_PIECE.c.content).where(*_ITS_PIECES, _PIECE.c.position == sa.bindparam("position", type_=sa.Integer))
+_TAKEN = sa.delete(_PIECE).where(*_ITS_PIECES, _PIECE.c.position == sa.bindparam("position", type_=sa.Integer))
+_FOUND = sa.select(IMPORT).where(*_MINE)
+_REJECTED = (
+    sa.select(_WRONG.c.line, _WRONG.c.errors, _WRONG.c.raw)
+    .where(
+        _WRONG.c.workspace_id == sa.bindparam("workspace"),
+        _WRONG.c.import_job_id == sa.bindparam("import"),
+        _WRONG.c.line > sa.bindparam("after", type_=sa.Integer),
+    )
+    .order_by(_WRONG.c.line)
+    .limit(sa.bindparam("limit", type_=sa.Integer))
+)
+#: Rows that a preview shows.
+PREVIEWED = 10
+#: What is said of an import that the worker gave up.
+GIVEN_UP = "Something unexpected kept it from going on: the log of the service says what."
+
+
+class ImportNotFound(NotFound):
+    """There is no such import in your workspace."""
 
 
 @dataclass(frozen=True, slots=True)
-class Import:
-    """A file on its way in: what all of its chunks have in common."""
+class Order:
+    """How a file is to be imported."""
+
+    file_name: str | None = None
+    campaign_id: str | None = None
+    #: Columns that were mapped by hand: each with its field, or None.
+    given: Mapping[str, str | None] = field(default_factory=dict)
+    unknown: UnknownColumns = UnknownColumns.ATTRIBUTES
+    encoding: str | None = None
+    source: str | None = None
+    on_match: OnMatch = OnMatch.UPDATE
+    auto_score: bool = True
+    dry_run: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Ordered:
+    """An import that is kept, and the job that will carry it out."""
 
     id: str
-    batch_id: str
-    #: Each column of the file and the lead field that it fills, or None.
-    mapping: Sequence[tuple[str, str | None]]
-    campaign_id: str | None = None
-    on_match: OnMatch = OnMatch.UPDATE
-    source: str = "csv"
-    auto_score: bool = True
+    job: dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Taken:
-    """What became of a chunk."""
+def look_through(file: BinaryIO, order: Order) -> tuple[Table, list[tuple[str, str | None]]]:
+    """Read a file's header and find its columns' fields. Raises BadUserInput where it can't be imported so."""
+    try:
+        table = read_table(file, order.encoding)
+    except ValueError as error:
+        argument = "input.encoding" if order.encoding is not None and "encoding" in str(error) else "input.file"
+        raise BadUserInput(f"{argument}: {error}", argument=argument) from error
+    try:
+        return table, map_table(table, order.given, order.unknown)
+    except ValueError as error:
+        raise BadUserInput(f"input.mapping: {error}", argument="input.mapping") from error
 
-    #: A `BatchSummary`; `total` is the number of rows.
-    summary: dict[str, int]
-    #: The rows that failed, each with its errors.
-    rejected: list[FileRow]
 
+async def order(work: Work, file: BinaryIO, asked: Order, *, held: jobs.Hold | None = None) -> Ordered:
+    """Keep the file's rows and queue the job that takes them; `held`: for the worker that is named, and nobody else.
 
-async def begin(
-    work: Work,
-    mapping: Sequence[tuple[str, str | None]],
-    *,
-    file_name: str | None = None,
-    campaign_id: str | None = None,
-    on_match: OnMatch = OnMatch.UPDATE,
-    source: str = "csv",
-    auto_score: bool = True,
-    dry_run: bool = False,
-) -> Import:
-    """Write the import's job and its batch, both RUNNING. Raises CampaignNotFound."""
-    if campaign_id is not None:
-        await references.campaigns(work, [campaign_id], "campaignId")
-    batch_id = await batches.open_batch(work, BatchKind.IMPORT)
-    importing = Import(new_id("imp"), batch_id, mapping, campaign_id, on_match, source, auto_score)
+    Raises BadUserInput for a file or a mapping that is none, CampaignNotFound.
+    """
+    source = await _check(work, asked)
+    # In a thread: a file may take seconds, and this one belongs to everybody's requests.
+    table, mapping = await asyncio.to_thread(look_through, file, asked)
+    batch_id = None if asked.dry_run else await batches.open_batch(work, BatchKind.IMPORT)
     row = {
         "workspace_id": work.workspace,
-        "id": importing.id,
-        "status": JobStatus.RUNNING.value,
-        "dry_run": dry_run,
+        "id": new_id("imp"),
+        "status": JobStatus.PENDING.value,
+        "dry_run": asked.dry_run,
         "actor_id": work.caller.actor_id,
-        "file_name": file_name,
-        "campaign_id": campaign_id,
+        "file_name": None if asked.file_name is None else references.checked(asked.file_name[:200], "input.file"),
+        "campaign_id": asked.campaign_id,
         "batch_id": batch_id,
-        "mapping": [{"column": column, "field": field} for column, field in mapping],
+        "mapping": [{"column": column, "field": name} for column, name in mapping],
         "progress": 0,
+        "options": {"onMatch": asked.on_match, "source": source, "autoScore": asked.auto_score, "separator": table.separator or ","},
         "created_at": work.now,
         **dict.fromkeys(COUNTS, 0),
     }
-    await insert_rows(work.connection, _JOB, [row])
-    return importing
+    await insert_rows(work.connection, IMPORT, [row])
+    count = await _keep(work, str(row["id"]), table)
+    job = await jobs.queue_one(work, "import", {"importId": row["id"], "pieces": count}, held)
+    return Ordered(str(row["id"]), job)
 
 
-async def take(work: Work, importing: Import, rows: Sequence[FileRow], *, progress: int) -> Taken:
-    """Take a chunk of at most 1,000 rows, count it, and keep its bad rows as they stood in the file.
+async def _keep(work: Work, import_id: str, table: Table) -> int:
+    """Write the file's rows, piece by piece: one is in memory at a time."""
+    insert = sa.insert(_PIECE)
+    count = 0
+    each = pieces(table)
+    while (piece := await asyncio.to_thread(next, each, None)) is not None:
+        row = {"workspace_id": work.workspace, "import_job_id": import_id, "position": count, "content": piece[1]}
+        await work.connection.execute(insert, row)
+        count += 1
+    return count
 
-    `progress`: hundredths of the file that are done with this chunk.
-    """
-    work.batch_id = importing.batch_id
-    read = row_reader([field for _, field in importing.mapping]).read
-    sound = [row for row in rows if not row.errors]
-    rejected = [row for row in rows if row.errors]
+
+async def preview(work: Work, file: BinaryIO, asked: Order) -> dict[str, Any]:
+    """Give the head of a file as an `ImportPreview`; refuses what `order` would refuse."""
+    await _check(work, asked)
+    table, mapping = await asyncio.to_thread(look_through, file, asked)
+    head = await asyncio.to_thread(lambda: [row.cells for row in islice(table.rows(), PREVIEWED)])
+    return {
+        "encoding": table.encoding.removesuffix("-sig"),
+        "separator": table.separator,
+        "columns": table.columns,
+        "mapping": [{"column": column, "field": name} for column, name in mapping],
+        "rows": head,
+    }
+
+
+async def _check(work: Work, asked: Order) -> str:
+    """Check what an order names, and give the source of new leads."""
+    if asked.campaign_id is not None:
+        references.checked(asked.campaign_id, "input.campaignId")
+        if asked.campaign_id not in await references.known_campaigns(work, [asked.campaign_id]):
+            raise CampaignNotFound(argument="input.campaignId")
+    with refusing(asked.source, "input.source"):
+        return (None if asked.source is None else read_source(asked.source)) or "csv"
+
+
+async def step(work: Work, job: dict[str, Any]) -> tuple[dict[str, Any] | None, int]:
+    """Take the next piece of an import; give where to go on, None at its end, and the progress in hundredths."""
+    names = {"import": job["payload"]["importId"]}
+    row = await work.row(_LOCKED, names)
+    if row is None or row["status"] in _ENDED:
+        return None, 100
+    position = (job["checkpoint"] or {}).get("position", 0)
+    trial: Trial | None = None
+    if row["dry_run"]:
+        trial = job.setdefault("trial", Trial())
+        if position and not trial.begun:  # what was decided so far went with the worker that knew it
+            position = 0
+            await _forget(work, names)
+        trial.begun = True
+    # What the import does is done by whoever ordered it.
+    actor = row["actor_id"]
+    caller = replace(work.caller, user_id=None, api_key_id=None)
+    if actor is not None:
+        caller = replace(caller, **{"api_key_id" if actor.startswith("key_") else "user_id": actor})
+    at_work = replace(work, caller=caller, batch_id=row["batch_id"])
+    content = await work.row(_NEXT, {**names, "position": position})
+    if content is None:
+        await finish(at_work, row, JobStatus.SUCCEEDED)
+        return None, 100
+    progress = min(99, 100 * (position + 1) // max(1, job["payload"]["pieces"]))
+    try:
+        await _take(at_work, row, rows_of(content["content"]), progress, trial)
+    except LeadgraphError as error:
+        if isinstance(error, Unavailable):
+            raise
+        await finish(at_work, row, JobStatus.FAILED, error.message)
+        return None, 100
+    if row["status"] == JobStatus.PENDING:
+        await work.run(sa.update(IMPORT).values(status=JobStatus.RUNNING.value).where(*_MINE), names)
+    if trial is None:
+        await work.run(
+            sa.delete(_PIECE).where(*_ITS_PIECES, _PIECE.c.position == sa.bindparam("position")), {**names, "position": position}
+        )
+    return {"position": position + 1}, progress
+
+
+async def _forget(work: Work, names: Mapping[str, Any]) -> None:
+    """Begin a trial's report anew."""
+    mine = (_WRONG.c.workspace_id == sa.bindparam("workspace"), _WRONG.c.import_job_id == sa.bindparam("import"))
+    await work.run(sa.delete(_WRONG).where(*mine), names)
+    await work.run(sa.update(IMPORT).values(dict.fromkeys(COUNTS, 0)).where(*_MINE), names)
+
+
+async def _take(work: Work, row: Mapping[str, Any], rows: Sequence[FileRow], progress: int, trial: Trial | None) -> None:
+    """Take a piece, count it, and keep its bad rows as they stood in the file."""
+    fields = [each["field"] for each in row["mapping"]]
+    read = row_reader(fields).read
+    sound = [each for each in rows if not each.errors]
+    rejected = [each for each in rows if each.errors]
     counts: dict[str, int] = {}
     if sound:
-        report = await upsert_many(
-            work,
-            [read(row.cells) for row in sound],
-            campaign_id=importing.campaign_id,
-            on_match=importing.on_match,
-            auto_score=importing.auto_score,
-            source=importing.source,
-            clearing=False,
-            batch=False,
-        )
+        report = await _upsert(work, row, [read(each.cells) for each in sound], trial)
         counts = {name: report.summary[name] for name in COUNTS}
         rejected += [sound[result.index]._replace(errors=list(result.errors)) for result in report.results if result.errors]
-        rejected.sort(key=lambda row: row.line)
+        rejected.sort(key=lambda each: each.line)
     # A row without a form never reached the upsert, and failed all the same.
     counts["failed"] = len(rejected)
-    await _keep(work, importing, rejected)
-    await work.run(_COUNT, {"job": importing.id, "hundredths": progress, **{f"more_{name}": counts.get(name, 0) for name in COUNTS}})
-    await batches.add_counts(work, importing.batch_id, counts, progress=progress)
-    return Taken(summary_of(counts), rejected)
+    await _keep_rejected(work, row, rejected)
+    more = {f"more_{name}": counts.get(name, 0) for name in COUNTS}
+    await work.run(_COUNT, {"import": row["id"], "hundredths": progress, **more})
+    if work.batch_id is not None:
+        await batches.add_counts(work, work.batch_id, counts, progress=progress)
 
 
-async def _keep(work: Work, importing: Import, rejected: Sequence[FileRow]) -> None:
-    columns = [column for column, _ in importing.mapping]
+async def _upsert(work: Work, row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], trial: Trial | None) -> UpsertReport:
+    options = row["options"]
+    manner: dict[str, Any] = {"campaign_id": row["campaign_id"], "on_match": OnMatch(options["onMatch"]), "source": options["source"]}
+    if trial is not None:
+        return await rehearse(work, rows, trial, **manner)
+    return await upsert_many(work, rows, auto_score=options["autoScore"], clearing=False, batch=False, **manner)
+
+
+async def _keep_rejected(work: Work, row: Mapping[str, Any], rejected: Sequence[FileRow]) -> None:
+    columns = [each["column"] for each in row["mapping"]]
     rows = [
         {
             "workspace_id": work.workspace,
-            "import_job_id": importing.id,
-            "line": row.line,
-            "errors": [_as_json(error) for error in row.errors],
-            "raw": raw_row(columns, row.cells),
+            "import_job_id": row["id"],
+            "line": each.line,
+            "errors": [_as_json(error) for error in each.errors],
+            "raw": raw_row(columns, each.cells),
         }
-        for row in rejected
+        for each in rejected
     ]
-    await insert_rows(work.connection, table_of(ImportRowError), rows)
+    await insert_rows(work.connection, _WRONG, rows)
 
 
 def _as_json(error: FieldError) -> dict[str, Any]:
     return {"code": error.code.value, "field": error.field, "message": error.message}
 
 
-async def finish(work: Work, importing: Import, status: JobStatus = JobStatus.SUCCEEDED, error: str | None = None) -> None:
-    """End the import and its batch as SUCCEEDED, FAILED or CANCELLED; `error` says why it is not the first."""
+async def finish(work: Work, row: Mapping[str, Any], status: JobStatus, error: str | None = None) -> None:
+    """End an import and its batch; `error` says why it did not succeed. The rows that are not in go."""
+    names = {"import": row["id"]}
     values: dict[str, Any] = {"status": status.value, "error": error, "finished_at": work.now}
     if status is JobStatus.SUCCEEDED:
         values["progress"] = 100
-    await work.run(sa.update(_JOB).values(values).where(*_MINE), {"job": importing.id})
-    await batches.close_batch(work, importing.batch_id, status, error)
+    values["rejected_url"] = sa.case((IMPORT.c.failed > 0, f"/imports/{row['id']}/rejected.csv"), else_=None)
+    await work.run(sa.update(IMPORT).values(values).where(*_MINE), names)
+    await work.run(sa.delete(_PIECE).where(*_ITS_PIECES), names)
+    if row["batch_id"] is not None:
+        await batches.close_batch(work, row["batch_id"], status, error)
+
+
+async def find(work: Work, import_id: str) -> dict[str, Any]:
+    """Give the row of an import. Raises ImportNotFound."""
+    row = await work.row(_FOUND, {"import": import_id})
+    if row is None:
+        raise ImportNotFound(argument="id")
+    return row
+
+
+async def drop(work: Work, import_id: str) -> None:
+    """Leave nothing of a trial, its report included."""
+    await work.run(sa.delete(IMPORT).where(*_MINE, IMPORT.c.dry_run), {"import": import_id})
+
+
+async def rejected_rows(work: Work, import_id: str, after: int, limit: int = 1_000) -> list[FileRow]:
+    """Give the next rows, in the order of their lines behind `after`, that an import could not take."""
+    columns = [each["column"] for each in (await find(work, import_id))["mapping"]]
+    rows = await work.rows(_REJECTED, {"import": import_id, "after": after, "limit": limit})
+    return [rejected_of(columns, row) for row in rows]
+
+
+def rejected_of(columns: Sequence[str], row: Mapping[str, Any]) -> FileRow:
+    """Read a row of `import_row_error` as the row of a file that it was."""
+    names = raw_names(columns, len(columns) + len(row["raw"]))
+    cells = [row["raw"][name] for name in names if name in row["raw"]]
+    errors = [FieldError(ErrorCode(error["code"]), error["message"], error["field"]) for error in row["errors"]]
+    return FileRow(row["line"], cells, errors)
+
+
+async def cancel(work: Work, import_id: str) -> str:
+    """Stop an import that has not ended: what is in stays in, and can be undone by its batch. Raises ImportNotFound, Conflict."""
+    references.checked(import_id, "id")
+    row = await work.row(_LOCKED, {"import": import_id})
+    if row is None:
+        raise ImportNotFound(argument="id")
+    if row["status"] in _ENDED:
+        raise Conflict(f"The import has ended already: it is {row['status']}.", argument="id")
+    await finish(work, row, JobStatus.CANCELLED)
+    return import_id
+
+
+async def _given_up(work: Work, job: dict[str, Any]) -> None:
+    row = await work.row(_LOCKED, {"import": job["payload"]["importId"]})
+    if row is not None and row["status"] not in _ENDED:
+        await finish(work, row, JobStatus.FAILED, GIVEN_UP)
+
+
+jobs.GIVEN_UP["import"] = _given_up

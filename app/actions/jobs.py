@@ -4,7 +4,8 @@ A claim looks across workspaces (an exception of the fourth law); all else names
 running job must still hold it: `LeaseLost` rolls back what a worker did that was too slow.
 """
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from random import SystemRandom
 from typing import Any
@@ -14,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.actions.batches import JobStatus
 from app.actions.reads import Read
-from app.actions.work import Work
+from app.actions.work import Caller, Role, Work
 from app.column_types import Moment, dumps
 from app.database import insert_rows, table_of
 from app.errors import Conflict
@@ -35,8 +36,20 @@ MERGED = {"rescore"}
 _JITTER = SystemRandom()
 
 
+#: What else ends, in the same transaction, with a job of a kind that is given up. The nouns add theirs.
+GIVEN_UP: dict[str, Callable[[Work, dict[str, Any]], Awaitable[None]]] = {}
+
+
 class LeaseLost(Conflict):
     """Another worker has this job by now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """The worker that a job belongs to from the beginning, and until when."""
+
+    worker: str
+    until: datetime
 
 
 async def queue(work: Work, kind: str, payload: dict[str, Any]) -> str:
@@ -70,22 +83,32 @@ _WAITING = (
 
 async def queue_many(work: Work, kind: str, payloads: Sequence[dict[str, Any]]) -> list[str]:
     """Queue a job for each payload in one statement and give their ids."""
-    rows = [
-        {
-            "workspace_id": work.workspace,
-            "id": new_id("job"),
-            "kind": kind,
-            "payload": payload,
-            "status": JobStatus.PENDING,
-            "attempts": 0,
-            "run_at": work.now,
-            "progress": 0,
-            "created_at": work.now,
-        }
-        for payload in payloads
-    ]
+    rows = [_new(work, kind, payload) for payload in payloads]
     await insert_rows(work.connection, JOB, rows)
     return [str(row["id"]) for row in rows]
+
+
+async def queue_one(work: Work, kind: str, payload: dict[str, Any], held: Hold | None = None) -> dict[str, Any]:
+    """Queue a job and give its row; `held`: it is that worker's at once."""
+    row = _new(work, kind, payload)
+    if held is not None:
+        row |= {"status": JobStatus.RUNNING, "attempts": 1, "claimed_by": held.worker, "lease_until": held.until}
+    await insert_rows(work.connection, JOB, [row])
+    return {**row, "checkpoint": None}
+
+
+def _new(work: Work, kind: str, payload: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "workspace_id": work.workspace,
+        "id": new_id("job"),
+        "kind": kind,
+        "payload": payload,
+        "status": JobStatus.PENDING,
+        "attempts": 0,
+        "run_at": work.now,
+        "progress": 0,
+        "created_at": work.now,
+    }
 
 
 _DUE = sa.or_(
@@ -111,7 +134,7 @@ async def claim(connection: AsyncConnection, worker: str, limit: int, lease_seco
     taken = []
     for row in rows:
         if row["attempts"] > MOST_ATTEMPTS:
-            await _write(connection, row, _dead(f"its worker was lost {MOST_ATTEMPTS} times", now))
+            await _give_up(connection, row, f"its worker was lost {MOST_ATTEMPTS} times", now)
         else:
             taken.append(row)
     return taken
@@ -166,7 +189,7 @@ async def retry(connection: AsyncConnection, job: dict[str, Any], error: str, no
     """Note what went wrong: the job waits for its next attempt, longer each time, or was given its last (FAILED)."""
     attempts = await _attempts(connection, job)
     if attempts >= MOST_ATTEMPTS:
-        await _write(connection, job, _dead(error, now))
+        await _give_up(connection, job, error, now)
         return JobStatus.FAILED
     # Half of the wait is by chance, so that jobs that failed together don't come back together.
     wait = min(FIRST_WAIT * 2 ** (attempts - 1), LONGEST_WAIT) * _JITTER.uniform(0.5, 1)
@@ -181,8 +204,10 @@ async def _attempts(connection: AsyncConnection, job: dict[str, Any]) -> int:
     return int((await connection.execute(mine, {"workspace": job["workspace_id"], "job": job["id"]})).scalar_one())
 
 
-def _dead(error: str, now: datetime) -> dict[str, Any]:
-    return {"status": JobStatus.FAILED, "finished_at": now, "lease_until": None, "error": error}
+async def _give_up(connection: AsyncConnection, job: dict[str, Any], error: str, now: datetime) -> None:
+    await _write(connection, job, {"status": JobStatus.FAILED, "finished_at": now, "lease_until": None, "error": error})
+    if job["kind"] in GIVEN_UP:
+        await GIVEN_UP[job["kind"]](Work(connection, Caller(workspace_id=job["workspace_id"], role=Role.ADMIN)), job)
 
 
 async def _write(connection: AsyncConnection, job: dict[str, Any], values: dict[str, Any]) -> None:

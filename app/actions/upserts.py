@@ -11,6 +11,7 @@ from app.actions.known_leads import KnownLeads, load_known
 from app.actions.lead_changes import Move, settle
 from app.actions.lead_rows import Refused, changed_lead, empty_only, new_lead
 from app.actions.races import going_round
+from app.actions.trials import Trial
 from app.actions.work import Work
 from app.errors import BadUserInput, CampaignNotFound, shown
 from app.rules.fields import ROW_IDENTITY, ErrorCode, FieldError, missing_identity, read_row
@@ -131,6 +132,20 @@ async def upsert_many(
         return await going_round(work, attempt, keep=not dry_run)
     finally:
         work.batch_id = batch_before
+
+
+async def rehearse(
+    work: Work, rows: Sequence[Mapping[str, Any]], trial: Trial, *, campaign_id: str | None, on_match: OnMatch, source: str
+) -> UpsertReport:
+    """Tell what a piece of a file would do after the pieces that the trial knows; nothing is locked, and nothing is written."""
+    drafts = [read_draft(row, clearing=False) for row in rows]
+    if campaign_id is not None:
+        await _refuse_unknown(work, campaign_id)
+    named = [draft.fields for draft in drafts if not draft.errors]
+    known = trial.over(await load_known(work, named, lock=False), named)
+    results, moves = _decide(work, drafts, known, _Manner(on_match, campaign_id, source))
+    trial.take(moves)
+    return _report(results, None)
 
 
 def read_draft(row: Mapping[str, Any], *, clearing: bool) -> Draft:

@@ -1,6 +1,8 @@
 """`leadgraph demo`: a service with leads in it, from nothing, in a few seconds."""
 
 import asyncio
+import csv
+import io
 import os
 import random
 import shlex
@@ -10,25 +12,23 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from itertools import islice
 from pathlib import Path
 from typing import Annotated
 
 import orjson
 import typer
 
-from app.actions import campaigns, imports, users, workspaces
-from app.actions.imports import CHUNK
+from app.actions import campaigns, imports, jobs, users, workspaces
+from app.actions.imports import Order
 from app.actions.keys import create_key
 from app.actions.leads import assign
-from app.actions.upserts import upsert_many
+from app.actions.upserts import MOST, upsert_many
 from app.actions.work import Caller, Role, Work
 from app.commands.databases import opened, read_settings
 from app.commands.serve import HOST, PORT, Host, Port, address, answer, listen
 from app.commands.terminal import Failure, bar
 from app.database import Database
 from app.migrations import upgrade
-from app.rules.files import FileRow
 from app.rules.people import make_people
 from app.settings import QUERIES, Settings
 
@@ -122,20 +122,25 @@ async def _fill(settings: Settings, count: int) -> str:
 async def _import(story: Story, campaign_id: str, count: int, show: Callable[[float], None]) -> list[str]:
     """Take the rows in as if they came in two files, the first of them for the campaign, and give the addresses of the leads."""
     known: list[str] = []
-    rows = enumerate(make_people(count))
-    taken = 0
-    for file_name, campaign, most in (("webinar.csv", campaign_id, count // 2), ("trade-fair.csv", None, count)):
-        async with story.chapter(DAYS - taken / count * DAYS / 2) as work:
-            importing = await imports.begin(work, [(name, name) for name in COLUMNS], file_name=file_name, campaign_id=campaign)
-        while chunk := list(islice(rows, min(CHUNK, most - taken))):
-            known += [made.cells["email"].strip() for _, made in chunk if made.fault is None and made.repeats is None]
-            lines = [FileRow(index + 2, [made.cells[name] for name in COLUMNS], []) for index, made in chunk]
-            taken += len(chunk)
+    rows = list(make_people(count))
+    half = count // 2
+    for file_name, campaign, first, part in (("webinar.csv", campaign_id, 0, rows[:half]), ("trade-fair.csv", None, half, rows[half:])):
+        known += [made.cells["email"].strip() for made in part if made.fault is None and made.repeats is None]
+        text = io.StringIO(newline="")
+        csv.writer(text).writerows([COLUMNS, *[[made.cells[name] for name in COLUMNS] for made in part]])
+        async with story.chapter(DAYS - first / count * DAYS / 2) as work:
+            held = jobs.Hold("demo", datetime.now(UTC) + timedelta(hours=1))
+            asked = Order(file_name=file_name, campaign_id=campaign)
+            job = (await imports.order(work, io.BytesIO(text.getvalue().encode()), asked, held=held)).job
+        ended = False
+        while not ended:
+            taken = first + len(part) * job["progress"] // 100
             async with story.chapter(DAYS - taken / count * DAYS / 2) as work:
-                await imports.take(work, importing, lines, progress=min(100, taken * 100 // most))
+                job["checkpoint"], job["progress"] = await imports.step(work, job)
+                ended = job["checkpoint"] is None
+                if ended:
+                    await jobs.succeed(work.connection, job, work.now)
             show(taken / count)
-        async with story.chapter(DAYS - taken / count * DAYS / 2) as work:
-            await imports.finish(work, importing)
     return known
 
 
@@ -147,9 +152,9 @@ async def _come_on(story: Story, known: list[str], ben: str) -> None:
             await assign(work, {"email": email}, {"id": ben})
     for status, share, days_ago in STEPS:
         known = dice.sample(known, int(len(known) * share))
-        for start in range(0, len(known), CHUNK):
+        for start in range(0, len(known), MOST):
             async with story.chapter(days_ago) as work:
-                await upsert_many(work, [{"email": email, "status": status} for email in known[start : start + CHUNK]])
+                await upsert_many(work, [{"email": email, "status": status} for email in known[start : start + MOST]])
 
 
 def _greeting(url: str, key: str) -> str:

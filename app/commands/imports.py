@@ -1,74 +1,48 @@
-"""`leadgraph import`: a CSV file into a workspace, through the same upsert as the API's."""
+"""`leadgraph import`: a file into a workspace, through the same job as an upload's."""
 
 import asyncio
 import csv
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
-from dataclasses import dataclass, field
-from functools import partial
-from itertools import islice
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, BinaryIO, TypeVar
+from typing import Annotated, Any, BinaryIO
 
 import orjson
 import typer
-from sqlalchemy.exc import DBAPIError
 
 from app.actions import imports, workspaces
 from app.actions.batches import JobStatus, summary_of
-from app.actions.imports import CHUNK, Taken
+from app.actions.imports import Order
 from app.actions.upserts import OnMatch
 from app.actions.work import Caller, Role, Work
 from app.commands.databases import current
 from app.commands.terminal import Failure, bar, one_line
-from app.database import Database, is_retryable, lock_workspace
-from app.errors import CampaignNotFound, shown
-from app.rules.columns import ATTRIBUTES, map_columns
-from app.rules.files import CsvFile, FileRow, read_csv, rejected_header, rejected_row, with_attributes
-
-Result = TypeVar("Result")
-#: Runs a verb in a transaction and gives what it gives.
-Transaction = Callable[[Callable[[Work], Awaitable[Any]]], Awaitable[Any]]
-
-#: How often a transaction that met a deadlock runs again.
-AGAIN = 3
+from app.database import Database, lock_workspace
+from app.errors import BadUserInput, CampaignNotFound, shown
+from app.rules.columns import ATTRIBUTES
+from app.rules.files import FileRow, rejected_header, rejected_row
+from app.rules.uploads import Table, UnknownColumns
+from app.worker import Worker
 
 commands = typer.Typer(add_completion=False)
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
-    """What was asked for."""
+class Asked:
+    """What was asked for: the import itself, and what is the command line's."""
 
     file: Path
     workspace: str
-    campaign: str | None
-    mapping: Mapping[str, str | None]
-    on_match: OnMatch
-    dry_run: bool
+    order: Order
     rejected: Path | None
-
-
-@dataclass(slots=True)
-class Tally:
-    """What became of the file so far."""
-
-    counts: dict[str, int] = field(default_factory=lambda: summary_of({}))
-    #: Where each rejected row goes.
-    reject: list[Callable[[FileRow], None]] = field(default_factory=list)
-
-    def add(self, taken: Taken) -> None:
-        """Count a chunk that is in the database."""
-        for name, count in taken.summary.items():
-            self.counts[name] += count
-        for row in taken.rejected:
-            for reject in self.reject:
-                reject(row)
 
 
 @commands.command("import")
 def import_(
-    file: Annotated[Path, typer.Argument(help="A CSV file whose first line names the columns.", exists=True, dir_okay=False)],
+    file: Annotated[
+        Path, typer.Argument(help="A CSV file or an Excel workbook whose first line names the columns.", exists=True, dir_okay=False)
+    ],
     *,
     workspace: Annotated[str, typer.Option(help="The slug of the workspace that takes it.")],
     campaign: Annotated[str | None, typer.Option(help="The id of a campaign that the leads join.")] = None,
@@ -77,16 +51,30 @@ def import_(
         typer.Option("--map", metavar="COLUMN=FIELD", help="The lead field that a column fills; COLUMN= for none. Repeatable."),
     ] = None,
     on_match: Annotated[OnMatch, typer.Option(help="What a row does to a lead that is there.", case_sensitive=False)] = OnMatch.UPDATE,
+    unknown_columns: Annotated[
+        UnknownColumns, typer.Option(help="What becomes of columns that no field takes.", case_sensitive=False)
+    ] = UnknownColumns.ATTRIBUTES,
+    encoding: Annotated[str | None, typer.Option(help="The encoding of a CSV file; found, where it is left out.")] = None,
+    source: Annotated[str | None, typer.Option(help="The source of new leads that name none; csv, where it is left out.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Tell what would happen, and write nothing.")] = False,
     rejected: Annotated[Path | None, typer.Option(help="Write the rejected rows to this file, to be mended and imported.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the counts as one JSON object.")] = False,
 ) -> None:
-    """Import leads from a CSV file.
+    """Import leads from a CSV file or an Excel workbook.
 
     Columns find their fields by name, in five languages; others are kept as attributes. Each rejected row is told on stderr.
     """
-    order = Order(file, workspace, campaign, _given(map_ or ()), on_match, dry_run, rejected)
-    counts = asyncio.run(_import(order))
+    order = Order(
+        file_name=file.name,
+        campaign_id=campaign,
+        given=_given(map_ or ()),
+        unknown=unknown_columns,
+        encoding=encoding,
+        source=source,
+        on_match=on_match,
+        dry_run=dry_run,
+    )
+    counts = asyncio.run(_import(Asked(file, workspace, order, rejected)))
     if json:
         typer.echo(orjson.dumps(counts))
     else:
@@ -105,20 +93,23 @@ def _given(pairs: Sequence[str]) -> dict[str, str | None]:
     return given
 
 
-async def _import(order: Order) -> dict[str, int]:
-    with order.file.open("rb") as raw:
-        table, mapping = _looked_through(raw, order)
+async def _import(asked: Asked) -> dict[str, int]:
+    with asked.file.open("rb") as raw:
+        if not raw.seekable():
+            raise Failure(f"{asked.file} can be read only once, and has to be read twice: save it to a file first")
+        table, mapping = _looked_through(raw, asked)
         async with current() as database:
             async with database.writing() as connection:
-                workspace = await workspaces.find(connection, order.workspace)
-            caller = Caller(workspace_id=workspace["id"], role=Role.ADMIN)
-            tally = Tally(reject=[_tell])
-            with _rejected_file(order, table) as reject, bar("Importing") as show:
-                tally.reject += reject
-                async with _transactions(database, caller, dry_run=order.dry_run) as transaction:
-                    await _take_all(order, table, mapping, transaction=transaction, tally=tally, show=show)
+                workspace = await workspaces.find(connection, asked.workspace)
+            run = _Run(database, Caller(workspace_id=workspace["id"], role=Role.ADMIN), asked)
+            with _rejected_file(asked, table) as reject, bar("Importing") as show:
+                counts = await run.whole(raw, show)
+                async for row in run.rejected():
+                    typer.echo(f"line {row.line}: {'; '.join(error.message for error in row.errors)}", err=True)
+                    reject(row)
+                await run.tidy()
     typer.echo(_columns(mapping), err=True)
-    return tally.counts
+    return counts
 
 
 def _columns(mapping: Sequence[tuple[str, str | None]]) -> str:
@@ -132,110 +123,108 @@ def _columns(mapping: Sequence[tuple[str, str | None]]) -> str:
     return "Columns: " + "".join(character for character in said if character.isprintable())
 
 
-def _looked_through(raw: BinaryIO, order: Order) -> tuple[CsvFile, list[tuple[str, str | None]]]:
-    if not raw.seekable():
-        raise Failure(f"{order.file} can be read only once, and has to be read twice: save it to a file first")
+def _looked_through(raw: BinaryIO, asked: Asked) -> tuple[Table, list[tuple[str, str | None]]]:
     try:
-        table = read_csv(raw)
-    except ValueError as error:
-        raise Failure(f"{order.file}: {error}") from error
-    try:
-        mapping = with_attributes(map_columns(table.columns, order.mapping), order.mapping)
-    except ValueError as error:
-        raise Failure(f"{order.file}: {str(error).rstrip('.')} (--map COLUMN=FIELD says which field a column fills)") from error
+        table, mapping = imports.look_through(raw, asked.order)
+    except BadUserInput as error:
+        advice = " (--map COLUMN=FIELD says which field a column fills)" if error.argument == "input.mapping" else ""
+        raise Failure(f"{asked.file}: {error.message.partition(': ')[2].rstrip('.')}{advice}") from error
     if table.guessed:
         typer.echo(
-            f"{order.file} is not UTF-8: read as Windows-1252. If letters look wrong, save it as UTF-8 and import it again.", err=True
+            f"{asked.file} is not UTF-8: read as Windows-1252. If letters look wrong, save it as UTF-8 and import it again.", err=True
         )
     return table, mapping
 
 
-def _tell(row: FileRow) -> None:
-    typer.echo(f"line {row.line}: {'; '.join(error.message for error in row.errors)}", err=True)
-
-
 @contextmanager
-def _rejected_file(order: Order, table: CsvFile) -> Iterator[list[Callable[[FileRow], None]]]:
+def _rejected_file(asked: Asked, table: Table) -> Iterator[Callable[[FileRow], object]]:
     """Open the file for rejected rows, before anything is imported: in the separator of the other, and in UTF-8."""
-    if order.rejected is None:
-        yield []
+    if asked.rejected is None:
+        yield lambda _: None
         return
-    if order.rejected.exists() and order.rejected.samefile(order.file):
-        raise typer.BadParameter(f"--rejected {order.rejected} is the file to be imported: name another")
+    if asked.rejected.exists() and asked.rejected.samefile(asked.file):
+        raise typer.BadParameter(f"--rejected {asked.rejected} is the file to be imported: name another")
     try:
         # The mark at its start tells spreadsheets that it is UTF-8.
-        out = order.rejected.open("w", encoding="utf-8-sig", newline="")
+        out = asked.rejected.open("w", encoding="utf-8-sig", newline="")
     except OSError as error:
-        raise Failure(f"--rejected {order.rejected}: {error.strerror}: name a file that can be written") from error
+        raise Failure(f"--rejected {asked.rejected}: {error.strerror}: name a file that can be written") from error
     with out:
-        writer = csv.writer(out, delimiter=table.separator)
+        writer = csv.writer(out, delimiter=table.separator or ",")
         writer.writerow(rejected_header(table.columns))
-        yield [lambda row: writer.writerow(rejected_row(row, row.errors))]
+        yield lambda row: writer.writerow(rejected_row(row, row.errors))
 
 
-async def _take_all(
-    order: Order,
-    table: CsvFile,
-    mapping: list[tuple[str, str | None]],
-    *,
-    transaction: Transaction,
-    tally: Tally,
-    show: Callable[[float], None],
-) -> None:
-    begin = partial(
-        imports.begin,
-        mapping=mapping,
-        file_name=order.file.name,
-        campaign_id=order.campaign,
-        on_match=order.on_match,
-        dry_run=order.dry_run,
-    )
-    try:
-        importing = await transaction(begin)
-    except CampaignNotFound as error:
-        raise Failure(f"--campaign {shown(order.campaign)}: there is no such campaign in the workspace {order.workspace}") from error
-    try:
-        for chunk in _chunks(table.rows()):
-            done = chunk[-1].line / table.lines
-            tally.add(await transaction(partial(imports.take, importing=importing, rows=chunk, progress=int(done * 100))))
-            show(done)
-        await transaction(partial(imports.finish, importing=importing))
-    except (Exception, asyncio.CancelledError) as error:
-        # What is in is in, each chunk with its counts; that the rest never came is noted where the database still takes it.
-        status = JobStatus.FAILED if isinstance(error, Exception) else JobStatus.CANCELLED
-        with suppress(Exception):
-            await transaction(partial(imports.finish, importing=importing, status=status, error=one_line(error)))
-        if order.dry_run or not isinstance(error, Exception):
-            raise
-        taken = f"stopped after {tally.counts['total']:,} rows, which are in"
-        raise Failure(f"{order.file}: {taken}: {one_line(error)} Run the same command again: those rows will be unchanged.") from error
+class _Run:
+    """One import, carried out by this process; should it die, any worker goes on with it once its lease has run out."""
 
+    def __init__(self, database: Database, caller: Caller, asked: Asked) -> None:
+        self.database, self.caller, self.asked = database, caller, asked
+        self.worker = Worker(database, database.settings)
+        self.id = ""
 
-def _chunks(rows: Iterator[FileRow]) -> Iterator[list[FileRow]]:
-    while chunk := list(islice(rows, CHUNK)):
-        yield chunk
-
-
-@asynccontextmanager
-async def _transactions(database: Database, caller: Caller, *, dry_run: bool) -> AsyncIterator[Transaction]:
-    """Give what runs verbs in transactions: each in one of its own, or, for a dry run, all in one that is rolled back."""
-    if not dry_run:
-        yield lambda verb: _committed(database, caller, verb)
-        return
-    async with database.writing() as connection:
-        savepoint = await connection.begin_nested()
-        await lock_workspace(connection, caller.workspace_id, alone=True)
-        yield lambda verb: verb(Work(connection, caller))
-        await savepoint.rollback()
-
-
-async def _committed(database: Database, caller: Caller, verb: Callable[[Work], Awaitable[Result]]) -> Result:
-    for remaining in reversed(range(AGAIN + 1)):
+    async def whole(self, raw: BinaryIO, show: Callable[[float], None]) -> dict[str, int]:
+        """Import the file and give its counts."""
+        asked = self.asked
         try:
-            async with database.writing() as connection:
-                await lock_workspace(connection, caller.workspace_id, alone=False)
-                return await verb(Work(connection, caller))
-        except DBAPIError as error:
-            if not remaining or not is_retryable(error):
-                raise
-    raise AssertionError("the last round returns or raises")
+            async with self.database.writing() as connection:
+                await lock_workspace(connection, self.caller.workspace_id, alone=False)
+                ordered = await imports.order(Work(connection, self.caller), raw, asked.order, held=self.worker.hold())
+        except CampaignNotFound as error:
+            wrong = f"--campaign {shown(asked.order.campaign_id)}: there is no such campaign in the workspace {asked.workspace}"
+            raise Failure(wrong) from error
+        except BadUserInput as error:
+            raise Failure(f"{asked.file}: {error.message}") from error
+        self.id = ordered.id
+        try:
+            await self.worker.run_held(ordered.job, lambda hundredths: show(hundredths / 100))
+        except (Exception, asyncio.CancelledError) as error:
+            raise await self._stopped(error) from error
+        row = await self._row()
+        if row["status"] != JobStatus.SUCCEEDED:
+            raise Failure(f"{asked.file}: stopped after {_total(row):,} rows, which are in: {row['error'] or row['status'].lower()}")
+        return summary_of(row)
+
+    async def _row(self) -> dict[str, Any]:
+        async with self.database.writing() as connection:
+            return await imports.find(Work(connection, self.caller), self.id)
+
+    async def _stopped(self, error: BaseException) -> BaseException:
+        """Note that the rest never came, where the database still takes it: what is in is in."""
+        count = 0
+        with suppress(Exception):
+            async with self.database.writing() as connection:
+                work = Work(connection, self.caller)
+                row = await imports.find(work, self.id)
+                count = _total(row)
+                if self.asked.order.dry_run:
+                    await imports.drop(work, self.id)
+                else:
+                    status = JobStatus.FAILED if isinstance(error, Exception) else JobStatus.CANCELLED
+                    await imports.finish(work, row, status, one_line(error))
+        if self.asked.order.dry_run or not isinstance(error, Exception):
+            return error
+        taken = f"stopped after {count:,} rows, which are in"
+        return Failure(f"{self.asked.file}: {taken}: {one_line(error)} Run the same command again: those rows will be unchanged.")
+
+    async def rejected(self) -> AsyncIterator[FileRow]:
+        """Give the rows that could not be taken."""
+        after = 0
+        while True:
+            async with self.database.writing() as connection:
+                rows = await imports.rejected_rows(Work(connection, self.caller), self.id, after)
+            if not rows:
+                return
+            for row in rows:
+                yield row
+            after = rows[-1].line
+
+    async def tidy(self) -> None:
+        """Leave nothing of a trial."""
+        if self.asked.order.dry_run:
+            async with self.database.writing() as connection:
+                await imports.drop(Work(connection, self.caller), self.id)
+
+
+def _total(row: dict[str, Any]) -> int:
+    return summary_of(row)["total"]

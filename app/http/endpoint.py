@@ -7,7 +7,7 @@ bounded before it is validated, and what is validated runs in one transaction (m
 import asyncio
 import random
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Protocol
@@ -22,7 +22,17 @@ from app.actions import idempotency
 from app.actions.idempotency import KeyReused
 from app.actions.work import Caller, Role, Work
 from app.database import Database, is_retryable, lock_workspace
-from app.errors import BadRequest, LeadgraphError, MethodNotAllowed, MutationByGet, NotAcceptable, QueryTooComplex, TookTooLong, Unavailable
+from app.errors import (
+    BadRequest,
+    LeadgraphError,
+    MethodNotAllowed,
+    MutationByGet,
+    NotAcceptable,
+    QueryTooComplex,
+    TookTooLong,
+    Unavailable,
+    UnsupportedMediaType,
+)
 from app.http import answers
 from app.http.answers import JSON, Answer
 from app.http.bodies import BodyTooLarge, BodyTooSlow, ClientLeft, read_body, read_json
@@ -37,6 +47,7 @@ from app.http.requests import EVENTS, Request, check_content_type, read_paramete
 from app.http.retries import REPLAYED, Turns, keyed, read_key
 from app.http.streams import Events, Stream, answer_once
 from app.http.subscriptions import Subscriptions
+from app.http.uploads import check_preflight, is_multipart, reading_upload
 from app.settings import QUERIES, Settings
 from schema.context import Context
 
@@ -150,6 +161,8 @@ class GraphQLEndpoint:
         self.rates.count(caller.workspace_id)
         if media_type is None:
             raise NotAcceptable
+        if not by_get and is_multipart(headers):
+            return await self._upload(headers, receive, caller, request_id, media_type)
         key = None
         if by_get:
             content = read_query_string(scope["query_string"], self.settings.max_json_depth)
@@ -169,6 +182,22 @@ class GraphQLEndpoint:
         if isinstance(answer, Answer):
             return answer
         return Stream(answer, request, headers, self.connections, self.settings.heartbeat_seconds)
+
+    async def _upload(self, headers: Headers, receive: Receive, caller: Caller, request_id: str, media_type: str) -> Answer:
+        check_preflight(headers)
+        key = read_key(headers)
+        async with AsyncExitStack() as files:
+            try:
+                async with asyncio.timeout(self.settings.upload_seconds):
+                    content = await files.enter_async_context(reading_upload(headers, receive, self.settings))
+            except TimeoutError:
+                raise BodyTooSlow from None
+            given = read_parameters(content, self.documents, known_only=self.settings.persisted_only)
+            asked = Request(request_id, caller, _plain(media_type), given.query, given.variables, given.operation_name, key=key)
+            answer = await self.run(asked)
+        if not isinstance(answer, Answer):
+            raise UnsupportedMediaType
+        return answer
 
     async def identify(self, headers: Headers) -> Caller:
         """Tell who asks, or raise what says why that is not known."""

@@ -4,6 +4,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 from weakref import WeakValueDictionary
 
 import orjson
@@ -13,6 +14,7 @@ from app.actions.idempotency import Keyed
 from app.actions.work import Caller
 from app.errors import BadRequest, Unavailable, shown
 from app.http.requests import Request
+from schema.scalars import Uploaded
 
 HEADER = "Idempotency-Key"
 REPLAYED = {"idempotent-replay": "true"}
@@ -34,7 +36,13 @@ def read_key(headers: Headers) -> str | None:
 def keyed(key: str, given: Request) -> Keyed:
     """Tell a request by all that decides what it does; how its JSON was written is no part of that."""
     whole = [given.query, given.operation_name, given.variables]
-    return Keyed.of(key, orjson.dumps(whole, option=orjson.OPT_SORT_KEYS))
+    return Keyed.of(key, orjson.dumps(whole, option=orjson.OPT_SORT_KEYS, default=_of_file))
+
+
+def _of_file(value: Any) -> Any:
+    if isinstance(value, Uploaded):
+        return [value.name, value.digest()]
+    raise TypeError(f"{type(value).__name__} is nothing that a request holds")
 
 
 class Turns:

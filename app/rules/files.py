@@ -9,7 +9,7 @@ from collections.abc import Container, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import TextIOWrapper
-from itertools import chain, islice
+from itertools import islice
 from typing import Any, BinaryIO, NamedTuple, TextIO
 
 from app.errors import shown
@@ -19,6 +19,8 @@ from app.rules.texts import TEXT_BYTES
 SEPARATORS = ",;\t|"
 #: Characters of one line of the file: more is no table, and would be held in memory.
 MOST_LINE = 1_000_000
+#: Characters that are looked at in one go: fewer than a line may have.
+_BLOCK = 65_536
 #: What the separator is guessed from.
 _SAMPLE_LINES = 20
 _SAMPLE_CHARACTERS = 4_000
@@ -66,22 +68,27 @@ class CsvFile:
                     yield FileRow(line, [], [FieldError(ErrorCode.INVALID, broken, None)])
                     continue
                 own = [_bare(cell) for cell in cells[len(REJECTED_COLUMNS) :]] if self.rejected else cells
-                yield FileRow(line, own, list(self._mistakes(own)))
+                yield FileRow(line, own, mistakes(self.columns, own))
 
-    def _mistakes(self, cells: list[str]) -> Iterator[FieldError]:
-        if len(cells) != len(self.columns):
-            yield FieldError(ErrorCode.INVALID, f"the row has {len(cells)} cells, the header has {len(self.columns)}", None)
-        for column, cell in zip(self.columns, cells, strict=False):
+
+def mistakes(columns: Sequence[str], cells: Sequence[str]) -> list[FieldError]:
+    """Tell what is wrong with the form of a row: the number of its cells, the length of one."""
+    found = []
+    if len(cells) != len(columns):
+        found.append(FieldError(ErrorCode.INVALID, f"the row has {len(cells)} cells, the header has {len(columns)}", None))
+    if sum(map(len, cells)) * 4 > TEXT_BYTES:  # the row as a whole first: hardly any is that long
+        for column, cell in zip(columns, cells, strict=False):
             if len(cell) * 4 > TEXT_BYTES and len(cell.encode()) > TEXT_BYTES:
-                yield FieldError(ErrorCode.TOO_LONG, f"column {shown(column)}: longer than {TEXT_BYTES:,} bytes", None)
+                found.append(FieldError(ErrorCode.TOO_LONG, f"column {shown(column)}: longer than {TEXT_BYTES:,} bytes", None))
+    return found
 
 
-def read_csv(file: BinaryIO) -> CsvFile:
-    """Look through a CSV file and read its header.
+def read_csv(file: BinaryIO, encoding: str | None = None) -> CsvFile:
+    """Look through a CSV file and read its header; without `encoding` (a name that Python knows) it is found.
 
-    Raises ValueError, with one line that says what to do, where it is no text or empty.
+    Raises ValueError, with one line that says what to do, where it is no text, not in that encoding, or empty.
     """
-    encoding, guessed, lines = _survey(file)
+    encoding, guessed, lines = _survey(file, encoding)
     with _text(file, encoding) as text:
         head = [line for line in islice(text, _SAMPLE_LINES) if line.strip()]
     separator = find_separator("".join(head)[:_SAMPLE_CHARACTERS])
@@ -98,12 +105,12 @@ def read_csv(file: BinaryIO) -> CsvFile:
     return CsvFile(file, encoding, guessed, separator, columns, lines, rejected)
 
 
-def _survey(file: BinaryIO) -> tuple[str, bool, int]:
+def _survey(file: BinaryIO, asked: str | None) -> tuple[str, bool, int]:
     """Find the encoding by decoding the whole file, and count its lines."""
     file.seek(0)
     start = file.read(4)
-    if start == b"PK\x03\x04":
-        raise ValueError("the file is an Excel workbook or an archive: save it as CSV with the encoding UTF-8")
+    if asked is not None:
+        return _survey_as(file, "utf-8-sig" if asked == "utf-8" else asked)
     encodings = next((encodings for mark, encodings in _MARKS.items() if start.startswith(mark)), _UTF_8)
     for encoding in encodings:
         guessed = encoding == "cp1252"
@@ -115,15 +122,30 @@ def _survey(file: BinaryIO) -> tuple[str, bool, int]:
     raise ValueError(NOT_TEXT)
 
 
+def _survey_as(file: BinaryIO, encoding: str) -> tuple[str, bool, int]:
+    try:
+        with _text(file, encoding) as text:
+            return encoding, False, _count_lines(text, guessed=True)
+    except UnicodeError:
+        raise ValueError(f"the file is no text in the encoding {encoding}: name another, or leave it out") from None
+
+
 def _count_lines(text: TextIO, *, guessed: bool) -> int:
-    count = 0
-    while line := text.readline(MOST_LINE):
-        count += 1
-        if "\0" in line or (guessed and _NO_TEXT.search(line)):
+    """Count lines, block by block: line by line, ten megabytes of line ends would take seconds."""
+    count = open_line = 0
+    last = ""
+    while block := text.read(_BLOCK):
+        if "\0" in block or (guessed and _NO_TEXT.search(block)):
             raise ValueError(NOT_TEXT)
-        if len(line) == MOST_LINE:
-            raise ValueError(f"line {count} has more than {MOST_LINE:,} characters: save the file as CSV, a row a line")
-    return count
+        ends = block.count("\n") + block.count("\r") - block.count("\r\n") - (last == "\r" and block[0] == "\n")
+        first = next((place for place, character in enumerate(block) if character in "\r\n"), len(block)) if open_line else 0
+        if open_line + first >= MOST_LINE:
+            raise ValueError(f"line {count + 1} has more than {MOST_LINE:,} characters: save the file as CSV, a row a line")
+        count += ends
+        end = max(block.rfind("\n"), block.rfind("\r"))
+        open_line = len(block) - end - 1 if end >= 0 else open_line + len(block)
+        last = block[-1]
+    return count + (open_line > 0)
 
 
 def find_separator(sample: str) -> str:
@@ -200,8 +222,14 @@ class RowReader(NamedTuple):
 
 def raw_row(columns: Sequence[str], cells: Sequence[str]) -> dict[str, str]:
     """Give the cells by column, as they stood in the file; those beyond the header by their number."""
-    names = chain(columns, (f"column {number}" for number in range(len(columns) + 1, len(cells) + 1)))
-    return dict(zip(names, cells, strict=False))
+    return dict(zip(raw_names(columns, len(cells)), cells, strict=False))
+
+
+def raw_names(columns: Sequence[str], count: int) -> list[str]:
+    """Name the cells of a row of `count` cells: nameless columns, and cells beyond the header, by their number."""
+    return [
+        columns[place] if place < len(columns) and columns[place] else f"column {place + 1}" for place in range(max(count, len(columns)))
+    ]
 
 
 def rejected_header(columns: Sequence[str]) -> list[str]:

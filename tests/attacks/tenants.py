@@ -1,6 +1,8 @@
 """Workspaces with one of everything, and the arguments with which each root field does its work on them."""
 
+import json
 import secrets
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -17,6 +19,18 @@ from app.rules.ids import PREFIXES, new_id
 from app.settings import QUERIES
 from app.tables import Activity, Email, ImportJob, ImportRowError, UndoConflict
 
+#: What is sent wherever a file goes in.
+FILE = b"email,firstName\nemil@example.com,Emil\n"
+
+
+def files_in(value: Any, path: str) -> Iterator[str]:
+    """Name the places at which a file stands among variables."""
+    if isinstance(value, bytes):
+        yield path
+    elif isinstance(value, dict):
+        for name, part in value.items():
+            yield from files_in(part, f"{path}.{name}")
+
 
 @dataclass(frozen=True)
 class Asker:
@@ -30,7 +44,13 @@ class Asker:
         """Send a document (its text, or its name in `queries/`) and give the whole response."""
         text = document if "{" in document else (QUERIES / f"{document}.graphql").read_text()
         sent = {"authorization": f"Bearer {self.key}", **headers}
-        return await self.client.post("/graphql", json={"query": text, "variables": variables or {}}, headers=sent)
+        content = {"query": text, "variables": variables or {}}
+        places = list(files_in(content["variables"], "variables"))
+        if not places:
+            return await self.client.post("/graphql", json=content, headers=sent)
+        parts = {"operations": json.dumps(content, default=lambda _: None), "map": json.dumps({"0": places})}
+        file = {"0": ("leads.csv", FILE)}
+        return await self.client.post("/graphql", data=parts, files=file, headers={"graphql-require-preflight": "1", **sent})
 
     async def data(self, document: str, **variables: Any) -> Any:
         """Give the data; an answer with errors fails the test."""
@@ -137,9 +157,9 @@ async def _write_what_no_mutation_makes(database: Database, of: Tenant) -> None:
         "lease_until": None, "created_at": now,
     }  # fmt: skip
     job = {
-        "id": ids["ImportJob"], "status": "SUCCEEDED", "dry_run": False, "actor_id": ids["ApiKey"], "file_name": f"{of.token}.csv",
-        "campaign_id": ids["Campaign"], "batch_id": ids["Batch"], "mapping": [{"column": of.token, "field": "email"}], "progress": 100,
-        "rejected_url": None, "error": None, "created_at": now, "finished_at": now, "created": 1, "updated": 0, "unchanged": 0,
+        "id": ids["ImportJob"], "status": "RUNNING", "dry_run": False, "actor_id": ids["ApiKey"], "file_name": f"{of.token}.csv",
+        "campaign_id": ids["Campaign"], "batch_id": ids["Batch"], "mapping": [{"column": of.token, "field": "email"}], "progress": 50,
+        "rejected_url": None, "error": None, "created_at": now, "finished_at": None, "created": 1, "updated": 0, "unchanged": 0,
         "skipped": 0, "failed": 1, "deleted": 0,
     }  # fmt: skip
     wrong = {"import_job_id": ids["ImportJob"], "line": 2, "errors": [{"code": "INVALID", "message": of.token, "field": None}]}
@@ -202,6 +222,9 @@ ARGUMENTS: dict[str, Any] = {
     "batchUndo": lambda of: {"id": of.ids["Batch"]},
     "leadEventTrack": lambda of: {"input": {"lead": _lead(of), "event": f"page.viewed {of.token}"}},
     "leadEventTrackMany": lambda of: {"events": [{"crmId": of.crm_id, "event": f"page.viewed {of.token}"}]},
+    "leadImport": lambda _: {"input": {"file": FILE}},
+    "leadImportPreview": lambda _: {"input": {"file": FILE}},
+    "importJobCancel": lambda of: {"id": of.ids["ImportJob"]},
     "campaignCreate": lambda of: {"input": {"name": f"Summer {of.token}"}},
     "campaignUpdate": lambda of: {"id": of.ids["Campaign"], "patch": {"status": "ACTIVE"}},
     "campaignDelete": lambda of: {"id": of.ids["Campaign"]},

@@ -6,6 +6,7 @@ import sqlite3
 from typing import Any
 
 import pytest
+import tenants
 import walks
 from tenants import Tenant, arguments_for
 from walks import ROOTS, Place
@@ -30,7 +31,7 @@ async def send(to: Tenant, place: Place, value: Any, *, as_literals: bool = Fals
     given = arguments_for(place.field, to) if place.owner in ROOTS else {}
     arguments = walks.put(place, given, value)
     text = walks.document(place.owner, place.field, arguments, depth=0, as_literals=as_literals)
-    variables = {} if as_literals else dict(arguments)
+    variables = ({"file": tenants.FILE} if "$file" in text else {}) if as_literals else dict(arguments)
     if place.owner not in ROOTS:
         variables["node"] = to.ids[place.owner]
     answer = await to.admin.post(text, variables)

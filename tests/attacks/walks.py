@@ -152,6 +152,8 @@ def literal(value: Any, type_: Any) -> str:
         inner = type_.fields if isinstance(type_, GraphQLInputObjectType) else {}
         parts = [f"{name}: {literal(part, inner[name].type if name in inner else type_)}" for name, part in value.items()]
         return f"{{{', '.join(parts)}}}"
+    if isinstance(value, bytes):
+        return "$file"  # a file stands in no document
     return str(value) if isinstance(type_, GraphQLEnumType) and value is not None else json.dumps(value)
 
 
@@ -174,6 +176,8 @@ def document(
     if owner not in ROOTS:
         variables["node"] = "ID!"
         asked = f"node(id: $node) {{ ... on {owner} {{ {asked} }} }}"
+    if as_literals and any("$file" in text for text in texts.values()):
+        variables["file"] = "Upload!"
     declarations = f"({', '.join(f'${variable}: {type_}' for variable, type_ in variables.items())})" if variables else ""
     operation = "mutation" if owner == "Mutation" else "query"
     return f"{operation} Attack{declarations} {{ {asked} }}\n{selection.text}"

@@ -71,6 +71,7 @@ async def filled(api):
         "campaigns/get": {"id": campaign},
         "nodes/get": {"id": lead},
         "nodes/list": {"ids": [lead, "x"]},
+        "import_jobs/get": {"id": "imp_never"},
     }
 
 

@@ -63,11 +63,6 @@ def test_what_is_no_text_is_refused_in_one_line(data: bytes):
     assert str(refused.value) == "the file is no text: save it as CSV with the encoding UTF-8"
 
 
-def test_a_workbook_is_named_as_what_it_is():
-    with pytest.raises(ValueError, match="Excel workbook or an archive: save it as CSV"):
-        read_csv(io.BytesIO(b"PK\x03\x04" + bytes(100)))
-
-
 @pytest.mark.parametrize("data", [b"", b"\n\n", b"\xef\xbb\xbf", b" \r\n \r\n", b",,,\n"])
 def test_an_empty_file_is_refused(data: bytes):
     with pytest.raises(ValueError, match="the file is empty: its first line must name the columns"):

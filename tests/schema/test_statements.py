@@ -17,6 +17,7 @@ async def test_every_document_that_reads_is_one_statement(api, statements, docum
         "campaigns/get": {"id": campaign_id},
         "nodes/get": {"id": lead_id},
         "nodes/list": {"ids": [lead_id, campaign_id]},
+        "import_jobs/get": {"id": "imp_00000000000000000000000000"},
     }
     with statements() as ran:
         await api(document, **variables.get(document, {}))

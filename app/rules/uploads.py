@@ -1,0 +1,113 @@
+"""A file on its way in, whatever its kind: read as a table, and kept as pieces of 1,000 rows until they are imported."""
+
+import codecs
+from collections.abc import Iterator, Mapping, Sequence
+from enum import StrEnum
+from itertools import islice
+from typing import BinaryIO, Protocol
+
+import orjson
+
+from app.errors import shown
+from app.rules.columns import map_columns
+from app.rules.fields import ErrorCode, FieldError
+from app.rules.files import FileRow, read_csv, with_attributes
+from app.rules.workbooks import SIGNATURE, read_workbook
+
+#: Rows of one piece, which one transaction takes.
+PIECE = 1_000
+#: Columns of a file: more is no list of leads.
+MOST_COLUMNS = 1_000
+#: Characters of a column's name.
+LONGEST_COLUMN = 200
+#: Encodings of Python's that are no way to save a text file.
+_NO_ENCODINGS = {"idna", "punycode", "unicode_escape", "raw_unicode_escape", "utf-7", "undefined", "mbcs", "oem"}
+
+
+class UnknownColumns(StrEnum):
+    """What becomes of columns that no field takes."""
+
+    ATTRIBUTES = "ATTRIBUTES"
+    IGNORE = "IGNORE"
+    FAIL = "FAIL"
+
+
+class Table(Protocol):
+    """A file that was looked through."""
+
+    @property
+    def encoding(self) -> str:
+        """What it is read as; `xlsx` for a workbook."""
+
+    @property
+    def guessed(self) -> bool:
+        """Tell whether the encoding is a guess."""
+
+    @property
+    def separator(self) -> str | None:
+        """What stands between its cells; None in a workbook."""
+
+    @property
+    def columns(self) -> list[str]:
+        """The names of its columns."""
+
+    @property
+    def lines(self) -> int:
+        """The lines of the whole file."""
+
+    def rows(self) -> Iterator[FileRow]:
+        """Read the rows after the header."""
+
+
+def read_table(file: BinaryIO, encoding: str | None = None) -> Table:
+    """Look through a file and read its header; without `encoding` it is found. Raises ValueError, worded for the user."""
+    file.seek(0)
+    workbook = file.read(len(SIGNATURE)) == SIGNATURE
+    table: Table = read_workbook(file) if workbook else read_csv(file, None if encoding is None else _encoding(encoding))
+    if len(table.columns) > MOST_COLUMNS:
+        raise ValueError(f"the file has {len(table.columns):,} columns, at most {MOST_COLUMNS:,} are taken")
+    for column in table.columns:
+        if len(column) > LONGEST_COLUMN:
+            raise ValueError(f"the column {shown(column)} has a name of more than {LONGEST_COLUMN} characters")
+    return table
+
+
+def _encoding(name: str) -> str:
+    try:
+        found = codecs.lookup(name.strip())
+    except (LookupError, ValueError):
+        found = None
+    if found is None or found.name in _NO_ENCODINGS or not getattr(found, "_is_text_encoding", True):
+        raise ValueError(f"there is no encoding {shown(name)}: name one such as utf-8, windows-1252 or utf-16")
+    return found.name
+
+
+def map_table(table: Table, given: Mapping[str, str | None], unknown: UnknownColumns) -> list[tuple[str, str | None]]:
+    """Give each column with the field that it fills, or None. Raises ValueError, worded for the user."""
+    mapping = map_columns(table.columns, given)
+    if unknown is UnknownColumns.ATTRIBUTES:
+        return with_attributes(mapping, {column.strip() for column in given})
+    settled = {column.strip() for column in given}
+    left = [column for column, field in mapping if field is None and column and column not in settled]
+    if unknown is UnknownColumns.FAIL and left:
+        raise ValueError(f"No field takes the column {shown(left[0])}: map it to a field, or to none.")
+    return mapping
+
+
+def pieces(table: Table) -> Iterator[tuple[int, str]]:
+    """Read all rows and write them as pieces: the number of rows, and the text that `rows_of` reads."""
+    rows = table.rows()
+    while chunk := list(islice(rows, PIECE)):
+        yield len(chunk), orjson.dumps([_packed(row) for row in chunk]).decode()
+
+
+def _packed(row: FileRow) -> Sequence[object]:
+    return (row.line, row.cells, [(error.code, error.message) for error in row.errors]) if row.errors else (row.line, row.cells)
+
+
+def rows_of(piece: str) -> list[FileRow]:
+    """Read the rows of a piece."""
+    return [
+        FileRow(each[0], each[1], [FieldError(ErrorCode(code), message, None) for code, message in each[2]] if len(each) > 2 else [])
+        for each in orjson.loads(piece)
+    ]

@@ -21,6 +21,7 @@ COMMANDS = {
     "workspace": "workspaces",
     "key": "keys",
     "import": "imports",
+    "export": "exports",
     "run": "documents",
     "send": "send",
     "schema": "graph",

@@ -23,6 +23,7 @@ from app.errors import BadRequest, Code, LeadgraphError
 from app.http import answers
 from app.http.callers import Callers
 from app.http.endpoint import GraphQLEndpoint
+from app.http.files import file_routes
 from app.http.health import health_routes
 from app.http.pages import explorer_routes
 from app.http.sockets import Sockets
@@ -75,6 +76,7 @@ def build(settings: Settings | None = None, *, migrate: bool = True) -> Starlett
             Route("/", lambda _: RedirectResponse("/explorer")),
             *explorer_routes(QUERIES),
             *health_routes(database),
+            *file_routes(database, callers, endpoint.rates, settings),
         ],
         middleware=[Middleware(Wall)],
         exception_handlers={HTTPException: _not_served},

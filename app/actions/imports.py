@@ -6,7 +6,7 @@ transaction, with its counts and its bad rows, and the piece is gone with that: 
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any, BinaryIO
@@ -15,16 +15,18 @@ import sqlalchemy as sa
 
 from app.actions import batches, jobs, references
 from app.actions.batches import COUNTS, BatchKind, JobStatus
+from app.actions.reads import Read
 from app.actions.trials import Trial
 from app.actions.upserts import OnMatch, UpsertReport, rehearse, upsert_many
 from app.actions.values import refusing
 from app.actions.work import Work
 from app.database import insert_rows, table_of
 from app.errors import BadUserInput, CampaignNotFound, Conflict, LeadgraphError, NotFound, Unavailable
+from app.readers import Reading
 from app.rules.fields import ErrorCode, FieldError, read_source
 from app.rules.files import FileRow, raw_names, raw_row, row_reader
 from app.rules.ids import new_id
-from app.rules.uploads import Table, UnknownColumns, map_table, pieces, read_table, rows_of
+from app.rules.uploads import PIECE, Table, UnknownColumns, map_table, pieces, read_table, rows_of
 from app.tables import ImportJob, ImportPiece, ImportRowError
 
 IMPORT = table_of(ImportJob)
@@ -53,6 +55,7 @@ _REJECTED = (
     .order_by(_WRONG.c.line)
     .limit(sa.bindparam("limit", type_=sa.Integer))
 )
+_READ, _READ_REJECTED = Read(_FOUND), Read(_REJECTED)
 #: Rows that a preview shows.
 PREVIEWED = 10
 #: What is said of an import that the worker gave up.
@@ -288,11 +291,25 @@ async def drop(work: Work, import_id: str) -> None:
     await work.run(sa.delete(IMPORT).where(*_MINE, IMPORT.c.dry_run), {"import": import_id})
 
 
-async def rejected_rows(work: Work, import_id: str, after: int, limit: int = 1_000) -> list[FileRow]:
-    """Give the next rows, in the order of their lines behind `after`, that an import could not take."""
-    columns = [each["column"] for each in (await find(work, import_id))["mapping"]]
-    rows = await work.rows(_REJECTED, {"import": import_id, "after": after, "limit": limit})
-    return [rejected_of(columns, row) for row in rows]
+async def told(reading: Reading, workspace: str, import_id: str) -> dict[str, Any]:
+    """Give the row of an import to who only reads. Raises ImportNotFound."""
+    rows = [] if "\0" in import_id else await _READ.rows(reading, **{"workspace": workspace, "import": import_id})
+    if not rows:
+        raise ImportNotFound(argument="id")
+    return rows[0]
+
+
+async def rejected_rows(reading: Reading, row: Mapping[str, Any]) -> AsyncIterator[list[FileRow]]:
+    """Give the rows that an import could not take, in the order of their lines, some at a time."""
+    columns = [each["column"] for each in row["mapping"]]
+    after = 0
+    while True:
+        binds = {"workspace": row["workspace_id"], "import": row["id"], "after": after, "limit": PIECE}
+        rows = await _READ_REJECTED.rows(reading, **binds)
+        if not rows:
+            return
+        yield [rejected_of(columns, each) for each in rows]
+        after = rows[-1]["line"]
 
 
 def rejected_of(columns: Sequence[str], row: Mapping[str, Any]) -> FileRow:

@@ -209,15 +209,11 @@ class _Run:
 
     async def rejected(self) -> AsyncIterator[FileRow]:
         """Give the rows that could not be taken."""
-        after = 0
-        while True:
-            async with self.database.writing() as connection:
-                rows = await imports.rejected_rows(Work(connection, self.caller), self.id, after)
-            if not rows:
-                return
-            for row in rows:
-                yield row
-            after = rows[-1].line
+        async with self.database.readers.reading(snapshot=True) as reading:
+            found = await imports.told(reading, self.caller.workspace_id, self.id)
+            async for rows in imports.rejected_rows(reading, found):
+                for row in rows:
+                    yield row
 
     async def tidy(self) -> None:
         """Leave nothing of a trial."""

@@ -234,7 +234,7 @@ def raw_names(columns: Sequence[str], count: int) -> list[str]:
 
 def rejected_header(columns: Sequence[str]) -> list[str]:
     """Head a file of rejected rows: it can be mended and imported as it is, under the same mapping."""
-    return [*REJECTED_COLUMNS, *map(_safe, columns)]
+    return [*REJECTED_COLUMNS, *map(safe_cell, columns)]
 
 
 def rejected_row(row: FileRow, errors: Iterable[FieldError]) -> list[str]:
@@ -243,10 +243,10 @@ def rejected_row(row: FileRow, errors: Iterable[FieldError]) -> list[str]:
     Line and reason come first, so that a row with too many or too few cells stays as it was.
     """
     reasons = "; ".join(f"{error.field}: {error.message}" if error.field else error.message for error in errors)
-    return [str(row.line), _safe(reasons), *map(_safe, row.cells)]
+    return [str(row.line), safe_cell(reasons), *map(safe_cell, row.cells)]
 
 
-def _safe(cell: str) -> str:
+def safe_cell(cell: str) -> str:
     """Put an apostrophe before a cell that a spreadsheet would take for a formula; `_bare` takes it away again."""
     return f"'{cell}" if _FORMULA.match(cell) else cell
 

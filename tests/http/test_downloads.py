@@ -1,0 +1,158 @@
+"""What is downloaded: leads as CSV and JSON lines, and the rows that an import rejected."""
+
+import csv
+import io
+import json
+
+import pytest
+from program import leadgraph
+
+from app.actions import imports
+from app.actions.batches import JobStatus
+from app.actions.imports import Order
+from app.actions.work import Work
+from app.worker import Worker
+from schema import exports
+
+PEOPLE = [
+    {"email": "ann@example.com", "firstName": "=cmd()", "phone": "+33612345678", "status": "NEW", "attributes": {"b": 1, "a": "é"}},
+    {"email": "ben@example.com", "firstName": "-1", "lastName": "@x", "notes": 'two\nlines, "quoted"', "optInAt": "2026-01-20T10:00:00Z"},
+    {"crmId": "c-1", "firstName": "Cleo", "status": "QUALIFIED"},
+]
+
+
+@pytest.fixture
+def get(client):
+    async def get(api, path, **query):
+        return await client.get(path, params=query, headers={"authorization": f"Bearer {api.key}"})
+
+    return get
+
+
+@pytest.fixture
+async def people(api):
+    await api("leads/upsert_many", input={"leads": PEOPLE})
+
+
+@pytest.fixture
+async def rejected(api, database):
+    """An import with rows that it could not take."""
+    file = b"email;Name;Notiz\na@@example.com;=1+1;x\nb@example.com;Ben\nc@example.com;Cleo;y\n"
+    worker = Worker(database, database.settings)
+    async with database.writing() as connection:
+        ordered = await imports.order(Work(connection, api.caller), io.BytesIO(file), Order(file_name="leads.csv"), held=worker.hold())
+    await worker.run_held(ordered.job, lambda _: None)
+    return ordered.id
+
+
+def table(answer):
+    assert answer.status_code == 200, answer.text
+    return list(csv.DictReader(io.StringIO(answer.content.decode("utf-8-sig"), newline="")))
+
+
+async def test_leads_come_as_csv_newest_first_with_no_cell_that_a_spreadsheet_would_run(api, get, people):
+    answer = await get(api, "/export/leads.csv")
+    assert answer.headers["content-type"] == "text/csv; charset=utf-8"
+    assert answer.headers["content-disposition"] == 'attachment; filename="leads.csv"'
+    rows = {row["email"] or row["crmId"]: row for row in table(answer)}
+    assert list(rows["c-1"]) == list(exports.COLUMNS)
+    assert (rows["ann@example.com"]["firstName"], rows["ann@example.com"]["phone"]) == ("'=cmd()", "'+33612345678")
+    assert rows["ann@example.com"]["attributes"] == '{"a":"é","b":1}'
+    assert [rows["ben@example.com"][name] for name in ("firstName", "lastName", "notes")] == ["'-1", "'@x", 'two\nlines, "quoted"']
+    assert rows["ben@example.com"]["optInAt"] == "2026-01-20T10:00:00Z"
+    assert (rows["c-1"]["email"], rows["c-1"]["attributes"], rows["c-1"]["version"]) == ("", "", "1")
+
+
+async def test_leads_come_as_json_lines_as_the_query_gives_them(api, get, people):
+    answer = await get(api, "/export/leads.ndjson")
+    assert answer.headers["content-type"] == "application/x-ndjson"
+    asked = await api(f"{{ leads {{ nodes {{ {' '.join(exports.COLUMNS)} }} }} }}")
+    assert [json.loads(line) for line in answer.text.splitlines()] == asked["leads"]["nodes"]
+
+
+async def test_the_filter_and_the_search_are_those_of_the_query(api, get, people):
+    where = json.dumps({"or": [{"status": {"eq": "QUALIFIED"}}, {"attributes": [{"key": "a", "eq": "é"}]}]})
+    assert {row["crmId"] or row["email"] for row in table(await get(api, "/export/leads.csv", where=where))} == {"c-1", "ann@example.com"}
+    assert [row["crmId"] for row in table(await get(api, "/export/leads.csv", search="cle"))] == ["c-1"]
+    assert table(await get(api, "/export/leads.csv", where='{"id": {"in": []}}')) == []
+
+
+async def test_more_leads_than_a_page_come_whole_and_each_once(api, get, monkeypatch):
+    monkeypatch.setattr(exports, "PAGE", 7)
+    await api("leads/upsert_many", input={"leads": [{"email": f"p{n}@example.com"} for n in range(50)]})
+    for search in (None, "example"):
+        query = {} if search is None else {"search": search}
+        rows = table(await get(api, "/export/leads.csv", **query))
+        assert sorted(row["email"] for row in rows) == sorted(f"p{n}@example.com" for n in range(50))
+
+
+async def test_an_export_is_one_snapshot(api, database, monkeypatch):
+    monkeypatch.setattr(exports, "PAGE", 2)
+    await api("leads/upsert_many", input={"leads": [{"email": f"p{n}@example.com"} for n in range(6)]})
+    stream = exports.Exports(database).stream(api.caller, exports.Form.NDJSON)
+    pieces = [await anext(stream)]
+    await api("leads/upsert_many", input={"leads": [{"email": f"p{n}@example.com", "title": "New"} for n in range(9)]})
+    pieces += [piece async for piece in stream]
+    rows = [json.loads(line) for line in b"".join(pieces).splitlines()]
+    assert (len(rows), {row["title"] for row in rows}) == (6, {None})
+
+
+@pytest.mark.parametrize(
+    ("query", "status", "code"),
+    [
+        ({"where": "{"}, 400, "BAD_REQUEST"),
+        ({"where": "[]"}, 400, "BAD_REQUEST"),
+        ({"where": '{"nothing": 1}'}, 400, "BAD_USER_INPUT"),
+        ({"where": '{"qualityScore": {"gt": 101}}'}, 400, "BAD_USER_INPUT"),
+        ({"where": '{"email": {"eq": "\\u0000"}}'}, 400, "BAD_USER_INPUT"),
+        ({"search": "a\0b"}, 400, "BAD_USER_INPUT"),
+        ({"order": "email"}, 400, "BAD_REQUEST"),
+        ({"where": json.dumps({"or": [{"email": {"eq": "x"}}] * 301})}, 400, "QUERY_TOO_COMPLEX"),
+    ],
+)
+async def test_what_is_asked_for_wrongly_is_refused_by_name(api, get, query, status, code):
+    answer = await get(api, "/export/leads.csv", **query)
+    assert (answer.status_code, answer.json()["errors"][0]["extensions"]["code"]) == (status, code)
+
+
+async def test_rejected_rows_come_with_their_errors_and_go_in_once_they_are_mended(api, get, rejected, database):
+    job = (await api("import_jobs/get", id=rejected))["node"]
+    assert job["rejectedUrl"] == f"/imports/{rejected}/rejected.csv"
+    text = (await get(api, job["rejectedUrl"])).content.decode("utf-8-sig")
+    assert list(csv.reader(io.StringIO(text, newline=""), delimiter=";")) == [
+        ["line", "error", "email", "Name", "Notiz"],
+        ["2", "email: email 'a@@example.com': has more than one @", "a@@example.com", "'=1+1", "x"],
+        ["3", "the row has 2 cells, the header has 3", "b@example.com", "Ben"],
+    ]
+    mended = text.replace("@@", "@").replace("Ben", "Ben;z").encode("utf-8-sig")
+    worker = Worker(database, database.settings)
+    async with database.writing() as connection:
+        ordered = await imports.order(Work(connection, api.caller), io.BytesIO(mended), Order(), held=worker.hold())
+    await worker.run_held(ordered.job, lambda _: None)
+    again = (await api("import_jobs/get", id=ordered.id))["node"]
+    assert (again["status"], again["summary"]["created"], again["rejectedUrl"]) == (JobStatus.SUCCEEDED, 2, None)
+    notes = await api('{ leads(where: {email: {eq: "a@example.com"}}) { nodes { notes attributes } } }')
+    assert notes["leads"]["nodes"] == [{"notes": "x", "attributes": {"Name": "=1+1"}}]
+
+
+async def test_files_are_for_who_belongs_to_the_workspace(api, client, stranger, get, people, rejected):
+    for path in ("/export/leads.csv", "/export/leads.ndjson", f"/imports/{rejected}/rejected.csv"):
+        assert (await client.get(path)).status_code == 401
+        assert (await client.get(path, headers={"authorization": "Bearer lg_nobody"})).status_code == 401
+    assert table(await get(stranger, "/export/leads.csv")) == []
+    answers = [await get(stranger, f"/imports/{one}/rejected.csv") for one in (rejected, "imp_never", "a%00b")]
+    assert {(answer.status_code, answer.json()["errors"][0]["message"]) for answer in answers} == {
+        (404, "There is no such file in your workspace.")
+    }
+
+
+async def test_the_command_line_writes_the_same(api, get, people, database, folder):
+    slug = (await api("{ workspace { slug } }"))["workspace"]["slug"]
+    url = {"LEADGRAPH_DATABASE_URL": database.settings.database_url}
+    file = folder / "leads.csv"
+    assert leadgraph("export", file, "--workspace", slug, **url).code == 0
+    assert file.read_bytes() == (await get(api, "/export/leads.csv")).content
+    told = leadgraph("export", "--workspace", slug, "--format", "ndjson", "--search", "cleo", **url)
+    assert [json.loads(line)["crmId"] for line in told.out.splitlines()] == ["c-1"]
+    assert "--where is no JSON" in leadgraph("export", "--workspace", slug, "--where", "{", **url).refusal
+    assert "nothing" in leadgraph("export", "--workspace", slug, "--where", '{"nothing": 1}', **url).refusal

@@ -33,6 +33,11 @@ attacks: $(READY)
 oracle: $(READY)
 	.venv/bin/pytest -n 2 tests/oracle --hypothesis-profile=large $(ARGS)
 
+# Processes that are killed in the middle of an import, twenty times on each database: minutes, so not in `test`.
+.PHONY: crash
+crash: $(READY)
+	.venv/bin/pytest -o addopts=--strict-markers -s tests/crash $(ARGS)
+
 explorer: $(READY)
 	.venv/bin/python -m app.ui.build
 

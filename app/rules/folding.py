@@ -1,6 +1,7 @@
 """What is left of a text when case and accents don't count: what filters, search and matching compare."""
 
 import re
+from functools import lru_cache
 from unicodedata import combining, normalize
 
 #: A search word is cut to this many code points, on both sides: index entries have a limit, and nobody types more.
@@ -15,8 +16,11 @@ def fold(text: str) -> str:
 
     The same text comes back from a second fold, whatever the characters (a test goes through all that have case or accents).
     """
-    if text.isascii():
-        return text.lower()
+    return text.lower() if text.isascii() else _fold(text)
+
+
+@lru_cache(maxsize=10_000)  # of a list of people most texts are names, firms and places that come again
+def _fold(text: str) -> str:
     bare = "".join([character for character in normalize("NFKD", text) if not combining(character)])
     return normalize("NFC", bare.casefold())
 

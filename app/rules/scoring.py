@@ -59,6 +59,12 @@ class ScoringRules:
     threshold: int = 85
     weights: Mapping[str, int] = field(default_factory=lambda: DEFAULT_WEIGHTS)
     sources: Mapping[str, float] = field(default_factory=lambda: DEFAULT_SOURCES)
+    #: What tells these weights and sources from others.
+    key: tuple[tuple[tuple[str, float], ...], ...] = field(init=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Make the key once, for it is asked for with each lead."""
+        object.__setattr__(self, "key", (tuple(self.weights.items()), tuple(self.sources.items())))
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,14 +245,47 @@ def _compare(lead: Profile, campaign: Criteria) -> tuple[list[str], list[str]]:
 
 
 def score(profile: Profile, rules: ScoringRules, campaigns: Sequence[Criteria]) -> Scored:
-    """Score a lead by its workspace's rules and the campaigns that it is in, oldest first."""
+    """Score a lead by its workspace's rules and the campaigns that it is in, oldest first.
+
+    Leads that are alike in all that counts share their components: nobody may change them.
+    """
     local, _, domain = (profile.email_key or "").rpartition("@")
     match = best_match(profile, campaigns) if campaigns else _NO_MATCH
     case = Case(profile, rules, local, domain_class(domain) if domain else None, match)
+    seen = (
+        case.domain,
+        case.domain is not None and is_role_address(local),
+        not profile.first_name,
+        not profile.last_name,
+        not profile.title,
+        not profile.linkedin_url,
+        not profile.phone or not is_readable_phone(profile.phone),
+        not profile.phone,
+        not profile.company,
+        not profile.website,
+        profile.source,
+        match.points,
+        match.reason,
+        rules.key,
+    )
+    known = _SCORED.get(seen)
+    if known is None:
+        if len(_SCORED) >= _MOST_SCORED:
+            _SCORED.clear()
+        known = _SCORED[seen] = _score(case)
+    return Scored(*known, match.campaign_id)
+
+
+#: Scores by all that the parts look at: of thousands of leads, hardly a hundred differ in that.
+_SCORED: dict[tuple[Any, ...], tuple[int, list[dict[str, Any]]]] = {}
+_MOST_SCORED = 5_000
+
+
+def _score(case: Case) -> tuple[int, list[dict[str, Any]]]:
     value = 0
     components: list[dict[str, Any]] = []
     for kind, default, rule in PARTS:
-        maximum = rules.weights.get(kind, default)
+        maximum = case.rules.weights.get(kind, default)
         points = 0
         reasons = []
         for one, reason in rule(case) if maximum == default else _weighed(rule(case), maximum, default):
@@ -254,7 +293,7 @@ def score(profile: Profile, rules: ScoringRules, campaigns: Sequence[Criteria]) 
             reasons.append(f"{reason} +{one}")
         value += points
         components.append({"kind": kind, "points": points, "maximum": maximum, "reasons": reasons})
-    return Scored(value, components, match.campaign_id)
+    return value, components
 
 
 def _weighed(found: Iterable[Points], maximum: int, default: int) -> Iterator[Points]:

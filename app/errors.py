@@ -84,6 +84,10 @@ class EmailNotFound(NotFound):
     """There is no such e-mail in your workspace."""
 
 
+class AutomationNotFound(NotFound):
+    """There is no such automation in your workspace."""
+
+
 class ApiKeyNotFound(NotFound):
     """There is no such API key in your workspace."""
 

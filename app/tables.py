@@ -349,6 +349,61 @@ class Job(Owned, table=True):
     finished_at: datetime | None = Field(default=None, sa_type=Moment)
 
 
+class Automation(Owned, table=True):
+    """What is to be done about a lead when something happens to it."""
+
+    __table_args__ = (ForeignKeyConstraint(["workspace_id"], ["workspace.id"]),)
+    name: str
+    event: str | None = Field(sa_type=Plain)  #: A custom event's name, exact; or else `kind` says when.
+    kind: str | None = Field(sa_type=Plain)
+    enabled: bool
+    actions: list[dict[str, Any]] = Field(sa_type=Parts)  #: `[{"type": "AssignAction", "userId"}, ...]`, of their types in the graph.
+    created_at: datetime = Field(sa_type=Moment)
+
+
+class Queued(Owned):
+    """Something to do once, in its turn: what stands in one lane is done one by one, by position and then id."""
+
+    lane: str = Field(sa_type=Plain)
+    position: int = Field(sa_type=BigInteger)  #: The log's number of what it is about.
+    status: str = Field(sa_type=Plain)
+    attempts: int = 0
+    run_at: datetime = Field(sa_type=Moment)  #: Not before.
+    claimed_by: str | None = Field(default=None, sa_type=Plain)
+    lease_until: datetime | None = Field(default=None, sa_type=Moment)
+    error: str | None = None
+    created_at: datetime = Field(sa_type=Moment)
+    finished_at: datetime | None = Field(default=None, sa_type=Moment)
+
+
+_OPEN = text("status IN ('PENDING', 'RUNNING')")
+
+
+def _lanes(name: str) -> tuple[Index, Index]:
+    """What claiming walks: the open rows that are due, and those before them in their lanes."""
+    return (
+        Index(f"{name}_due", "status", "run_at", sqlite_where=_OPEN, postgresql_where=_OPEN),
+        Index(f"{name}_lane", "workspace_id", "lane", "position", "id", sqlite_where=_OPEN, postgresql_where=_OPEN),
+    )
+
+
+class AutomationRun(Queued, table=True):
+    """An automation at work on a lead (its lane) because of an activity. No keys to either: it outlives them."""
+
+    __tablename__ = "automation_run"
+    __table_args__ = (
+        ForeignKeyConstraint(["workspace_id"], ["workspace.id"]),
+        *_lanes("automation_run"),
+        Index("automation_run_automation", "workspace_id", "automation_id", "created_at", "id"),
+        Index("automation_run_activity", "workspace_id", "activity_id"),
+    )
+    automation_id: str = Field(sa_type=Plain)
+    activity_id: str = Field(sa_type=Plain)
+    depth: int
+    actions: list[dict[str, Any]] = Field(sa_type=Parts)  #: The automation's, as they were when this was queued.
+    done: int  #: How many of the actions are.
+
+
 #: SQLite's search index; PostgreSQL has one on `lead` itself. Its rowid is `rules.ids.search_key(lead_id)`.
 #: `ascii` splits at spaces alone, since all that is no ASCII letter or digit has been folded and split before.
 SQLITE_SEARCH = (

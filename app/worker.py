@@ -22,6 +22,7 @@ from app.actions import idempotency, imports, jobs, lead_batches, scores, undo
 from app.actions.batches import JobStatus
 from app.actions.work import Caller, Role, Work
 from app.database import Database, is_retryable, lock_workspace, table_of
+from app.lane_worker import lane_workers
 from app.rules.ids import new_secret
 from app.settings import Settings
 from app.tables import CampaignLead, Lead
@@ -113,12 +114,20 @@ HANDLERS: dict[str, Callable[[Work, dict[str, Any]], Awaitable[Step]]] = {
 
 async def work(database: Database, settings: Settings, stop: asyncio.Event) -> None:
     """Run due jobs until `stop` is set; then let the steps under way end, within ten seconds, and give the jobs back."""
-    working = asyncio.create_task(Worker(database, settings).run(stop))
+    working = asyncio.create_task(_all(database, settings, stop))
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait([working, stopping], return_when=asyncio.FIRST_COMPLETED)
     stopping.cancel()
     with suppress(TimeoutError):
         await asyncio.wait_for(working, DRAIN)
+
+
+async def _all(database: Database, settings: Settings, stop: asyncio.Event) -> None:
+    jobs_worker = Worker(database, settings)
+    async with asyncio.TaskGroup() as group:
+        group.create_task(jobs_worker.run(stop))
+        for lanes in lane_workers(database, settings, jobs_worker.name):
+            group.create_task(lanes.run(stop))
 
 
 class Worker:

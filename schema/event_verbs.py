@@ -3,6 +3,7 @@
 from typing import Any
 
 from app.actions import events as verbs
+from app.actions.automation_runs import runs_of
 from app.actions.events import EventOutcome, EventResult
 from schema.context import Context
 from schema.enums import ErrorPolicy
@@ -17,7 +18,12 @@ async def lead_event_track(context: Context, input: LeadEventInput) -> Data:  # 
     values: Any = dict(input)  # type: ignore[call-overload]
     ref = values.pop("lead")
     activity_id, deduplicated = await verbs.track(context.writing, ref, values)
-    return {"activity": Ref("Activity", activity_id), "deduplicated": deduplicated}
+    runs = [] if deduplicated else await runs_of(context.writing, activity_id)
+    return {
+        "activity": Ref("Activity", activity_id),
+        "deduplicated": deduplicated,
+        "runs": [Ref("AutomationRun", run_id) for run_id in runs],
+    }
 
 
 async def lead_event_track_many(

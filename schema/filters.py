@@ -10,6 +10,7 @@ from schema.enums import (
     CampaignOrderField,
     CampaignStatus,
     EmailStatus,
+    JobStatus,
     LeadOrderField,
     LeadStatus,
     OrderDirection,
@@ -96,6 +97,16 @@ class EmailStatusFilter:
     ne: EmailStatus | None = strawberry.UNSET
     in_: list[EmailStatus] | None = strawberry.field(name="in", default=strawberry.UNSET)
     not_in: list[EmailStatus] | None = strawberry.UNSET
+
+
+@strawberry.input
+class JobStatusFilter:
+    """How far something has come that is done later."""
+
+    eq: JobStatus | None = strawberry.UNSET
+    ne: JobStatus | None = strawberry.UNSET
+    in_: list[JobStatus] | None = strawberry.field(name="in", default=strawberry.UNSET)
+    not_in: list[JobStatus] | None = strawberry.UNSET
 
 
 @strawberry.input

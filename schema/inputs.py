@@ -2,7 +2,7 @@
 
 import strawberry
 
-from schema.enums import CampaignStatus, ErrorPolicy, LeadStatus, OnMatch, Role, ScoreComponentKind, UnknownColumns
+from schema.enums import ActivityKind, CampaignStatus, ErrorPolicy, LeadStatus, OnMatch, Role, ScoreComponentKind, UnknownColumns
 from schema.scalars import Cell, DateTime, JSONObject, JSONValue, Upload
 
 
@@ -211,6 +211,40 @@ class EmailInput:
     subject: str
     body: str = strawberry.field(description="256,000 bytes at most.")
     scheduled_at: DateTime
+
+
+@kept_as_dict
+@strawberry.input(one_of=True)
+class AutomationActionInput:
+    """One thing to do."""
+
+    set_status: strawberry.Maybe[LeadStatus]
+    assign_to: strawberry.Maybe[UserRef]
+    add_to_campaign: strawberry.Maybe[strawberry.ID]
+
+
+@kept_as_dict
+@strawberry.input
+class AutomationInput:
+    """Exactly one of `event` and `kind`; in a patch, one given replaces the other."""
+
+    name: str
+    event: str | None = strawberry.UNSET
+    kind: ActivityKind | None = strawberry.UNSET
+    actions: list[AutomationActionInput]
+    enabled: bool = True
+
+
+@kept_as_dict
+@strawberry.input
+class AutomationPatch:
+    """Left out: unchanged."""
+
+    name: str | None = strawberry.UNSET
+    event: str | None = strawberry.UNSET
+    kind: ActivityKind | None = strawberry.UNSET
+    actions: list[AutomationActionInput] | None = strawberry.UNSET
+    enabled: bool | None = strawberry.UNSET
 
 
 @kept_as_dict

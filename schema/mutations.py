@@ -10,7 +10,7 @@ from graphql import get_named_type
 from app.actions import campaigns, keys, leads, scores, upserts, users
 from app.actions.work import Role, Work
 from app.errors import BadUserInput, Internal
-from schema import batch_verbs, email_verbs, event_verbs, import_verbs
+from schema import automation_verbs, batch_verbs, email_verbs, event_verbs, import_verbs
 from schema.context import Context
 from schema.inputs import (
     ApiKeyInput,
@@ -29,6 +29,7 @@ from schema.leads import default_cursor
 from schema.payloads import (
     ApiKeyCreatePayload,
     ApiKeyPayload,
+    AutomationPayload,
     BatchUndoPayload,
     CampaignLeadsPayload,
     CampaignPayload,
@@ -250,6 +251,9 @@ class Mutation:
     campaign_delete = mutation(DeletePayload)(_campaign_delete)
     campaign_add_leads = mutation(CampaignLeadsPayload)(_campaign_add_leads)
     campaign_remove_leads = mutation(CampaignLeadsPayload)(_campaign_remove_leads)
+    automation_create = mutation(AutomationPayload, Role.ADMIN)(automation_verbs.automation_create)
+    automation_update = mutation(AutomationPayload, Role.ADMIN)(automation_verbs.automation_update)
+    automation_delete = mutation(DeletePayload, Role.ADMIN)(automation_verbs.automation_delete)
     email_schedule = mutation(EmailPayload)(email_verbs.email_schedule)
     email_cancel = mutation(EmailPayload)(email_verbs.email_cancel)
     email_claim = mutation(EmailClaimPayload)(email_verbs.email_claim)

@@ -5,6 +5,7 @@ from typing import Any
 import strawberry
 
 from schema.activities import Activity, FieldChange
+from schema.automations import Automation, AutomationRun
 from schema.batches import Batch, BatchSummary, ColumnMapping, ImportJob, RowError
 from schema.campaigns import Campaign
 from schema.emails import Email
@@ -73,6 +74,7 @@ class LeadEventPayload:
 
     activity: Activity
     deduplicated: bool
+    runs: list[AutomationRun] = strawberry.field(description="The runs of automations that it set off.")
 
 
 @strawberry.type
@@ -176,6 +178,13 @@ class EmailClaimPayload:
 
     claim_id: strawberry.ID
     emails: list[Email]
+
+
+@strawberry.type
+class AutomationPayload:
+    """The automation as it is now."""
+
+    automation: Automation
 
 
 @strawberry.type

@@ -4,6 +4,7 @@ import strawberry
 
 from app import tables
 from schema.activities import Activity, activities_of
+from schema.automations import Automation
 from schema.batches import Batch, ImportJob
 from schema.campaigns import Campaign
 from schema.emails import Email
@@ -42,5 +43,6 @@ class Query:
     emails: Connection[Email] = sql(Many(tables.Email, NEWEST_FIRST, where="email"), *page_arguments(argument("where", EmailWhere | None)))
     users: Connection[User] = sql(Many(tables.User, NEWEST_FIRST), *page_arguments())
     api_keys: Connection[ApiKey] = sql(Many(tables.ApiKey, NEWEST_FIRST, needs=Role.ADMIN), *page_arguments())
+    automations: Connection[Automation] = sql(Many(tables.Automation, NEWEST_FIRST), *page_arguments())
     batches: Connection[Batch] = sql(Many(tables.Batch, NEWEST_FIRST), *page_arguments())
     import_jobs: Connection[ImportJob] = sql(Many(tables.ImportJob, NEWEST_FIRST), *page_arguments())

@@ -9,6 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from app.actions.reads import Read
+from app.actions.triggers import set_off
 from app.actions.work import Work
 from app.database import insert_rows, table_of
 from app.readers import Reading
@@ -92,7 +93,7 @@ async def last_sequence(reading: Reading, workspace: str) -> int:
 
 
 async def record(work: Work, entries: Sequence[Entry]) -> list[dict[str, Any]]:
-    """Write what happened to the log, in the order given, and give its rows.
+    """Write what happened to the log, in the order given, queue what that sets off, and give the rows.
 
     Call it when the business rows are written: from here to the commit nobody else of the workspace gets a number.
     """
@@ -104,6 +105,7 @@ async def record(work: Work, entries: Sequence[Entry]) -> list[dict[str, Any]]:
     work.recorded = (work.recorded[0] if work.recorded else first, last)
     rows = [_row(work, entry, sequence) for sequence, entry in enumerate(entries, first)]
     await insert_rows(work.connection, ACTIVITY, rows)
+    await set_off(work, rows)
     return rows
 
 

@@ -59,6 +59,10 @@ class Work:
     batch_id: str | None = None
     #: The first and the last number of the log that this work took.
     recorded: tuple[int, int] | None = None
+    #: How many runs of automations led here, one setting off the next.
+    depth: int = 0
+    #: The automations that were not set off because the chain would have become too long.
+    cut_off: list[str] = field(default_factory=list)
 
     @property
     def workspace(self) -> str:

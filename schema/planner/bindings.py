@@ -80,6 +80,14 @@ class Parts:
 
 
 @dataclass(frozen=True, slots=True)
+class Variants:
+    """A list of objects of several types kept in one JSON column; `type` in each names its own, `members` the others that there may be."""
+
+    column: str
+    members: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class One:
     """The row of another table that `on` finds."""
 
@@ -179,7 +187,7 @@ class Own:
     model: type[SQLModel]
 
 
-Spec = Column | Computed | Inline | Parts | One | OneOf | Many | Workspaces | Stats | ByReference | ById | AnyNode | Own
+Spec = Column | Computed | Inline | Parts | Variants | One | OneOf | Many | Workspaces | Stats | ByReference | ById | AnyNode | Own
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,14 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import sqlalchemy as sa
-from graphql import FragmentDefinitionNode, GraphQLObjectType, GraphQLSchema, OperationDefinitionNode, get_named_type
+from graphql import (
+    FragmentDefinitionNode,
+    GraphQLObjectType,
+    GraphQLSchema,
+    GraphQLUnionType,
+    OperationDefinitionNode,
+    get_named_type,
+)
 from graphql.execution.collect_fields import FieldDetails, collect_subfields
 from graphql.execution.values import VariableValues, get_argument_values
 from sqlalchemy.sql.visitors import iterate
@@ -13,7 +20,7 @@ from sqlalchemy.sql.visitors import iterate
 from app.database import table_of
 from schema.planner import bindings as b
 from schema.planner.dialects import Dialect, Expression, Kind, Leaf, text
-from schema.planner.origins import Bind, BindValues, Constant, Origin, Probe, origin_of
+from schema.planner.origins import Bind, BindValues, Built, Constant, Origin, Probe, origin_of
 
 Details = list[FieldDetails]
 
@@ -113,7 +120,10 @@ class Compiler:
         node = details[0].node
         values = get_argument_values(owner.fields[node.name.value], node, self.document.variables)
         nodes = {argument.name.value: argument.value for argument in node.arguments or ()}
-        return Arguments(values, {name: origin_of(nodes.get(name), value) for name, value in values.items()}, path)
+        origins = {name: origin_of(nodes.get(name), value) for name, value in values.items()}
+        if values.get("status") is not None:  # the whole filter of such a list
+            values, origins = {**values, "where": {"status": values["status"]}}, {**origins, "where": Built(origins, is_list=False)}
+        return Arguments(values, origins, path)
 
     def fields(self, type_: GraphQLObjectType, details: Details, row: b.Row, path: str) -> dict[str, Leaf]:
         """Give a leaf for each selected field of one row."""
@@ -138,6 +148,8 @@ class Compiler:
         if isinstance(spec, b.OneOf):
             found = [self.one(choice, self.named(kind), details, row, path) for kind, choice in spec.choices.items()]
             return Leaf(sa.func.coalesce(*found), Kind.TREE)
+        if isinstance(spec, b.Variants) and isinstance(type_, GraphQLUnionType):
+            return self.variants(spec, type_, details, row, path)
         if not isinstance(type_, GraphQLObjectType):
             raise TypeError(f"{owner.name}.{name} has an interface for a type, and no SQL for it")
         if isinstance(spec, b.Inline):
@@ -208,6 +220,20 @@ class Compiler:
         # No column of parts is null where its object is there. SQLite's parser has a stack of 100: nothing is nested in vain.
         return Leaf(sa.select(self.dialect.gathered(item)).select_from(origin).correlate(row).scalar_subquery(), Kind.TREE)
 
+    def variants(self, spec: b.Variants, type_: GraphQLUnionType, details: Details, row: b.Row, path: str) -> Leaf:
+        """Give the objects of several types inside a JSON column, each member of them as a column of its own."""
+        source, element = self.dialect.elements(row.c[spec.column])
+        members = [self.dialect.looked_up(element, text(name)).label(name) for name in ("type", *spec.members)]
+        page = sa.select(*members).select_from(source).correlate(row).subquery()
+        each = sa.case(
+            *[
+                (page.c.type == text(one.name), self.dialect.inline(self.fields(one, details, page, path), page))
+                for one in self.document.schema.get_possible_types(type_)
+            ]
+        )
+        item = self.dialect.read(each)
+        return Leaf(sa.select(self.dialect.gathered(item)).select_from(page).scalar_subquery(), Kind.TREE)
+
     def needs(self, type_: GraphQLObjectType, details: Details, row: b.Row) -> set[str]:
         """Name the columns that `fields` will ask of a row: the cut of a page holds no others."""
         names: set[str] = set()
@@ -216,7 +242,7 @@ class Compiler:
             if name == "__typename":
                 continue
             spec = self.bindings.types[type_.name][name].spec
-            if isinstance(spec, b.Column | b.Parts):
+            if isinstance(spec, b.Column | b.Parts | b.Variants):
                 names.add(spec.name if isinstance(spec, b.Column) else spec.column)
             elif isinstance(spec, b.Inline):
                 inner = get_named_type(type_.fields[name].type)

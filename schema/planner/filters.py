@@ -100,6 +100,7 @@ FILTERS: Mapping[str, Mapping[str, Filter]] = {
         "occurredAt": Plain("occurred_at"),
         "recordedAt": Plain("recorded_at"),
     },
+    "queued": {"status": Plain("status")},
     "email": {
         "status": Plain("status"),
         "leadId": Plain("lead_id"),

@@ -23,7 +23,7 @@ def test_a_moment_is_written_in_utc_with_a_fraction_only_where_there_is_one(valu
     assert change("optInAt", None, value) == {"field": "optInAt", "before": None, "after": text}
 
 
-async def test_entries_get_dense_numbers_in_the_order_given_and_one_statement_each_for_counter_and_rows(work, log, statements):
+async def test_entries_get_dense_numbers_in_the_order_given_and_one_statement_each_for_counter_and_rows_and_triggers(work, log, statements):
     late = datetime(2026, 1, 20, 10, tzinfo=UTC)
     entries = [
         Entry(ActivityKind.EVENT, "lead_1", event="Démo Booked", distinct_id="d-1", attributes={"b": 1, "a": 2}, occurred_at=late),
@@ -32,7 +32,7 @@ async def test_entries_get_dense_numbers_in_the_order_given_and_one_statement_ea
     with statements() as ran:
         rows = await record(work, entries)
         assert await record(work, []) == []
-    assert len(ran) == 2
+    assert len(ran) == 3  # and one that asks what they set off
     await administered(work, "user.created", "usr_1", [change("role", None, "ADMIN")])
     told = await log()
     assert told[:2] == rows

@@ -153,7 +153,7 @@ async def test_deleting_a_user_takes_as_many_statements_for_ten_leads_as_for_one
         statements.clear()
         await users.delete(work, user["id"])
         counts.append(len(statements))
-    assert counts == [6, 6]
+    assert counts == [7, 7]
 
 
 @pytest.fixture

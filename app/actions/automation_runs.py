@@ -1,0 +1,61 @@
+"""Runs of automations: the actions that an activity set off, done one by one on its lead, each in a transaction of its own."""
+
+from typing import Any
+
+import sqlalchemy as sa
+
+from app.actions import campaigns, leads, references
+from app.actions.batches import JobStatus
+from app.actions.lanes import Lanes
+from app.actions.triggers import DEEPEST, RUN
+from app.actions.work import Work
+from app.errors import shown
+
+#: A run that failed is tried again after so many seconds; then it is given up.
+RUNS = Lanes(RUN, [2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0])
+
+
+async def act(work: Work, run: dict[str, Any]) -> bool:
+    """Do the next action of a claimed run, note that, and tell whether it was the last.
+
+    What an action does may set off further runs; one that would make the chain too long ends this run as FAILED instead. A lead that is
+    gone does too: nothing can be done on it any more. All other errors are raised, and roll the action back.
+    """
+    lead_id, actions, done = run["lane"], run["actions"], run["done"]
+    if not await references.find_leads(work, ids=[lead_id], columns=("id",), lock=False):
+        await RUNS.end(work.connection, run, JobStatus.FAILED, work.now, "The lead is gone.")
+        return True
+    await _do(work, lead_id, actions[done])
+    run["done"] = done + 1
+    if work.cut_off:
+        names = ", ".join(shown(name) for name in dict.fromkeys(work.cut_off))
+        why = f"What it did would set off {names}, and a chain of runs ends at a depth of {DEEPEST}."
+        await RUNS.end(work.connection, run, JobStatus.FAILED, work.now, why, done=done + 1)
+        return True
+    if done + 1 == len(actions):
+        await RUNS.end(work.connection, run, JobStatus.SUCCEEDED, work.now, done=done + 1)
+        return True
+    await RUNS.note(work.connection, run, {"done": done + 1})
+    return False
+
+
+async def _do(work: Work, lead_id: str, action: dict[str, Any]) -> None:
+    lead = {"id": lead_id}
+    if action["type"] == "SetStatusAction":
+        await leads.update(work, lead, {"status": action["status"]})
+    elif action["type"] == "AssignAction":
+        await leads.assign(work, lead, {"id": action["userId"]})
+    else:
+        await campaigns.add_leads(work, action["campaignId"], [lead])
+
+
+_OF_ACTIVITY = (
+    sa.select(RUN.c.id)
+    .where(RUN.c.workspace_id == sa.bindparam("workspace"), RUN.c.activity_id == sa.bindparam("activity"))
+    .order_by(RUN.c.id)
+)
+
+
+async def runs_of(work: Work, activity_id: str) -> list[str]:
+    """Give the ids of the runs that an activity set off, in order."""
+    return [str(row["id"]) for row in await work.rows(_OF_ACTIVITY, {"activity": activity_id})]

@@ -88,6 +88,14 @@ class AutomationNotFound(NotFound):
     """There is no such automation in your workspace."""
 
 
+class WebhookNotFound(NotFound):
+    """There is no such webhook in your workspace."""
+
+
+class WebhookDeliveryNotFound(NotFound):
+    """There is no such delivery in your workspace."""
+
+
 class ApiKeyNotFound(NotFound):
     """There is no such API key in your workspace."""
 

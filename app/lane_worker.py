@@ -11,18 +11,22 @@ from typing import Any
 
 import structlog
 
-from app.actions import automation_runs
+from app.actions import automation_runs, webhooks
 from app.actions.batches import JobStatus
 from app.actions.jobs import LeaseLost
 from app.actions.lanes import Lanes
 from app.actions.work import Caller, Role, Work
 from app.database import Database, lock_workspace
 from app.errors import LeadgraphError
+from app.rules.webhook_urls import Allowed
 from app.settings import Settings
+from app.webhook_sender import NotReached, post
 
 logger = structlog.get_logger("leadgraph.worker")
 
 Row = dict[str, Any]
+#: Deliveries that a process has under way: each is mostly waiting.
+DELIVERIES_AT_ONCE = 16
 #: Seconds in which a burst of commits is one wake-up.
 _BURST = 0.02
 
@@ -123,9 +127,41 @@ async def run_automation(database: Database, run: Row) -> None:
             last = await automation_runs.act(work, run)
 
 
+async def deliver(database: Database, delivery: Row, allowed: Allowed) -> None:
+    """Post an activity to its webhook, with no transaction open meanwhile, and note what came of it."""
+    caller = Caller(workspace_id=delivery["workspace_id"], role=Role.ADMIN)
+    async with database.writing() as connection:
+        found = await webhooks.to_send(Work(connection, caller), delivery)
+    if found is None:
+        return
+    webhook, payload = found
+    answer, error = None, ""
+    try:
+        answer = await post(webhook["url"], webhook["secret"], delivery["id"], payload, allowed)
+    except NotReached as why:
+        error = str(why)
+    async with database.writing() as connection:
+        if answer is None:
+            await webhooks.note_failed(connection, delivery, error, _now())
+        elif 200 <= answer.status < 300:
+            await webhooks.note_delivered(connection, delivery, answer.status, _now())
+        else:
+            why_not = f"It answered {answer.status}."
+            await webhooks.note_failed(connection, delivery, why_not, _now(), status=answer.status, at_least=answer.retry_after)
+
+
 def lane_workers(database: Database, settings: Settings, name: str) -> list[LaneWorker]:
     """Give a worker for each kind of lanes."""
-    return [LaneWorker(database, settings, name, automation_runs.RUNS, run_automation)]
+    allowed = Allowed.of(settings.webhook_private_hosts)
+    delivering = partial(_deliver_to, allowed)
+    return [
+        LaneWorker(database, settings, name, automation_runs.RUNS, run_automation),
+        LaneWorker(database, settings, name, webhooks.DELIVERIES, delivering, at_once=DELIVERIES_AT_ONCE),
+    ]
+
+
+async def _deliver_to(allowed: Allowed, database: Database, delivery: Row) -> None:
+    await deliver(database, delivery, allowed)
 
 
 def _now() -> datetime:

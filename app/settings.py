@@ -52,4 +52,7 @@ class Settings(BaseSettings):
     idempotency_hours: Annotated[float, Field(gt=0, description="how long the answer to a request with an `Idempotency-Key` is kept")] = (
         24.0
     )
+    webhook_private_hosts: Annotated[
+        str, Field(description="private host names, addresses and networks that webhooks may reach, commas between them")
+    ] = ""
     log_level: Annotated[str, Field(description="DEBUG, INFO, WARNING or ERROR")] = "INFO"

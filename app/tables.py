@@ -404,6 +404,32 @@ class AutomationRun(Queued, table=True):
     done: int  #: How many of the actions are.
 
 
+class Webhook(Owned, table=True):
+    """Where activities are posted to. The secret signs them, so that it is kept as it is; it is shown once."""
+
+    __table_args__ = (ForeignKeyConstraint(["workspace_id"], ["workspace.id"]),)
+    url: str
+    kinds: list[str] = Field(sa_type=Json)
+    enabled: bool
+    secret: str
+    failing_since: datetime | None = Field(sa_type=Moment)  #: The first failure after the last success.
+    created_at: datetime = Field(sa_type=Moment)
+
+
+class WebhookDelivery(Queued, table=True):
+    """An activity on its way to a webhook; its lane is the webhook and the lead. No keys to either: it outlives them."""
+
+    __tablename__ = "webhook_delivery"
+    __table_args__ = (
+        ForeignKeyConstraint(["workspace_id"], ["workspace.id"]),
+        *_lanes("webhook_delivery"),
+        Index("webhook_delivery_webhook", "workspace_id", "webhook_id", "created_at", "id"),
+    )
+    webhook_id: str = Field(sa_type=Plain)
+    activity_id: str = Field(sa_type=Plain)
+    response_status: int | None = None
+
+
 #: SQLite's search index; PostgreSQL has one on `lead` itself. Its rowid is `rules.ids.search_key(lead_id)`.
 #: `ascii` splits at spaces alone, since all that is no ASCII letter or digit has been folded and split before.
 SQLITE_SEARCH = (

@@ -14,6 +14,7 @@ from schema.nodes import Connection, Node
 from schema.planner.bindings import Many, One, Variants, argument, page_arguments, planned, sql
 from schema.scalars import DateTime
 from schema.users import User
+from schema.webhooks import Webhook
 
 
 @planned()
@@ -40,8 +41,16 @@ class AddToCampaignAction:
     campaign: Campaign | None = sql(One(tables.Campaign, lambda action, campaign, _scope: campaign.c.id == action.c.campaignId))
 
 
+@planned()
+@strawberry.type
+class CallWebhookAction:
+    """Posts the activity to a webhook, whatever kinds that asks for."""
+
+    webhook: Webhook | None = sql(One(tables.Webhook, lambda action, webhook, _scope: webhook.c.id == action.c.webhookId))
+
+
 AutomationAction = Annotated[
-    Union[SetStatusAction, AssignAction, AddToCampaignAction],  # noqa: UP007  (the library reads it so)
+    Union[SetStatusAction, AssignAction, AddToCampaignAction, CallWebhookAction],  # noqa: UP007  (the library reads it so)
     strawberry.union("AutomationAction", description="What is done."),
 ]
 
@@ -72,7 +81,7 @@ class Automation(Node):
     event: str | None
     kind: ActivityKind | None
     enabled: bool
-    actions: list[AutomationAction] = sql(Variants("actions", ("status", "userId", "campaignId")))
+    actions: list[AutomationAction] = sql(Variants("actions", ("status", "userId", "campaignId", "webhookId")))
     runs: Connection[AutomationRun] = sql(
         Many(
             tables.AutomationRun,

@@ -6,6 +6,7 @@ from typing import Any
 from app.actions.work import Caller, Work
 from app.errors import Internal
 from app.readers import Reading, WritingReading
+from app.rules.webhook_urls import NOTHING, Allowed
 
 
 @dataclass
@@ -20,6 +21,8 @@ class Context:
     work: Work | None = None
     #: Whether users can log in with tokens here: an ADMIN who can't does not count as one.
     users_log_in: bool = True
+    #: The private hosts that webhooks may be sent to all the same.
+    webhooks_may_reach: Allowed = NOTHING
     #: graphql-core's executor of this request; it knows the coerced variables and the fragments.
     executor: Any = None
     #: What the short way came to, by response key, errors included: the long way goes on from there.

@@ -221,6 +221,7 @@ class AutomationActionInput:
     set_status: strawberry.Maybe[LeadStatus]
     assign_to: strawberry.Maybe[UserRef]
     add_to_campaign: strawberry.Maybe[strawberry.ID]
+    call_webhook: strawberry.Maybe[strawberry.ID]
 
 
 @kept_as_dict
@@ -244,6 +245,27 @@ class AutomationPatch:
     event: str | None = strawberry.UNSET
     kind: ActivityKind | None = strawberry.UNSET
     actions: list[AutomationActionInput] | None = strawberry.UNSET
+    enabled: bool | None = strawberry.UNSET
+
+
+@kept_as_dict
+@strawberry.input
+class WebhookInput:
+    """A new webhook."""
+
+    url: str
+    kinds: list[ActivityKind] | None = strawberry.field(
+        description="Left out: all. An empty list: what automations send alone.", default=strawberry.UNSET
+    )
+
+
+@kept_as_dict
+@strawberry.input
+class WebhookPatch:
+    """Left out: unchanged."""
+
+    url: str | None = strawberry.UNSET
+    kinds: list[ActivityKind] | None = strawberry.UNSET
     enabled: bool | None = strawberry.UNSET
 
 

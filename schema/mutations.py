@@ -10,7 +10,7 @@ from graphql import get_named_type
 from app.actions import campaigns, keys, leads, scores, upserts, users
 from app.actions.work import Role, Work
 from app.errors import BadUserInput, Internal
-from schema import automation_verbs, batch_verbs, email_verbs, event_verbs, import_verbs
+from schema import automation_verbs, batch_verbs, email_verbs, event_verbs, import_verbs, webhook_verbs
 from schema.context import Context
 from schema.inputs import (
     ApiKeyInput,
@@ -47,6 +47,9 @@ from schema.payloads import (
     LeadUpdateManyPayload,
     LeadUpsertManyPayload,
     UserPayload,
+    WebhookCreatePayload,
+    WebhookDeliveryPayload,
+    WebhookPayload,
     WorkspacePayload,
 )
 from schema.planner.plans import details_of
@@ -254,6 +257,10 @@ class Mutation:
     automation_create = mutation(AutomationPayload, Role.ADMIN)(automation_verbs.automation_create)
     automation_update = mutation(AutomationPayload, Role.ADMIN)(automation_verbs.automation_update)
     automation_delete = mutation(DeletePayload, Role.ADMIN)(automation_verbs.automation_delete)
+    webhook_create = mutation(WebhookCreatePayload, Role.ADMIN, shows_secret=True)(webhook_verbs.webhook_create)
+    webhook_update = mutation(WebhookPayload, Role.ADMIN)(webhook_verbs.webhook_update)
+    webhook_delete = mutation(DeletePayload, Role.ADMIN)(webhook_verbs.webhook_delete)
+    webhook_redeliver = mutation(WebhookDeliveryPayload, Role.ADMIN)(webhook_verbs.webhook_redeliver)
     email_schedule = mutation(EmailPayload)(email_verbs.email_schedule)
     email_cancel = mutation(EmailPayload)(email_verbs.email_cancel)
     email_claim = mutation(EmailClaimPayload)(email_verbs.email_claim)

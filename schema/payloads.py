@@ -14,6 +14,7 @@ from schema.leads import Lead
 from schema.nodes import Edge
 from schema.planner.bindings import argument
 from schema.users import ApiKey, User
+from schema.webhooks import Webhook, WebhookDelivery
 from schema.workspaces import Workspace
 
 
@@ -185,6 +186,28 @@ class AutomationPayload:
     """The automation as it is now."""
 
     automation: Automation
+
+
+@strawberry.type
+class WebhookPayload:
+    """The webhook as it is now."""
+
+    webhook: Webhook
+
+
+@strawberry.type
+class WebhookCreatePayload:
+    """The only answer that shows the secret."""
+
+    webhook: Webhook
+    secret: str
+
+
+@strawberry.type
+class WebhookDeliveryPayload:
+    """The delivery as it is now."""
+
+    delivery: WebhookDelivery
 
 
 @strawberry.type

@@ -15,6 +15,7 @@ from schema.leads import NEWEST_FIRST, Lead, LeadStats
 from schema.nodes import Connection, Node
 from schema.planner.bindings import AnyNode, ById, ByReference, Many, Own, Stats, argument, page_arguments, sql
 from schema.users import ApiKey, User
+from schema.webhooks import Webhook
 from schema.workspaces import Viewer, Workspace
 
 
@@ -44,5 +45,6 @@ class Query:
     users: Connection[User] = sql(Many(tables.User, NEWEST_FIRST), *page_arguments())
     api_keys: Connection[ApiKey] = sql(Many(tables.ApiKey, NEWEST_FIRST, needs=Role.ADMIN), *page_arguments())
     automations: Connection[Automation] = sql(Many(tables.Automation, NEWEST_FIRST), *page_arguments())
+    webhooks: Connection[Webhook] = sql(Many(tables.Webhook, NEWEST_FIRST, needs=Role.ADMIN), *page_arguments())
     batches: Connection[Batch] = sql(Many(tables.Batch, NEWEST_FIRST), *page_arguments())
     import_jobs: Connection[ImportJob] = sql(Many(tables.ImportJob, NEWEST_FIRST), *page_arguments())

@@ -21,7 +21,7 @@ FLOORS = [
     ("schema.planner",),
     ("schema",),
     ("app.http",),
-    ("app.worker", "app.lane_worker", "app.asgi", "app.commands", "app.__main__"),
+    ("app.worker", "app.lane_worker", "app.webhook_sender", "app.asgi", "app.commands", "app.__main__"),
 ]
 
 

@@ -14,12 +14,14 @@ from sqlalchemy.sql.elements import BindParameter, ClauseElement
 from sqlalchemy.sql.selectable import CompoundSelect, Join
 from sqlmodel import SQLModel
 
-from app.actions import automation_runs, idempotency, jobs, users, workspaces
+from app.actions import automation_runs, idempotency, jobs, users, webhooks, workspaces
 from app.tables import Workspace
 
 #: What may look beyond one workspace, and why. Statements are named by the object, or by what only they ask.
 EXCEPTIONS: dict[str, Callable[[ClauseElement, str], bool]] = {
-    "claiming jobs": lambda statement, _sql: statement in (jobs._CLAIM, jobs._FOUND, jobs._ANY_DUE, *automation_runs.RUNS.across),
+    "claiming jobs": lambda statement, _sql: (
+        statement in (jobs._CLAIM, jobs._FOUND, jobs._ANY_DUE, *automation_runs.RUNS.across, *webhooks.DELIVERIES.across)
+    ),
     "clearing what has expired": lambda statement, _sql: statement in (idempotency.ANY_EXPIRED.statement, idempotency.CLEAR),
     "finding a user's workspaces": lambda statement, _sql: statement is users._BY_EMAIL,
     "finding a workspace by its slug": lambda statement, _sql: statement is workspaces.BY_SLUG,

@@ -7,9 +7,10 @@ import sqlalchemy as sa
 from app.actions import campaigns, leads, references
 from app.actions.batches import JobStatus
 from app.actions.lanes import Lanes
-from app.actions.triggers import DEEPEST, RUN
+from app.actions.triggers import DEEPEST, DELIVERY, RUN, WEBHOOK, delivery_of
 from app.actions.work import Work
-from app.errors import shown
+from app.database import insert_rows
+from app.errors import Conflict, WebhookNotFound, shown
 
 #: A run that failed is tried again after so many seconds; then it is given up.
 RUNS = Lanes(RUN, [2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0])
@@ -25,7 +26,7 @@ async def act(work: Work, run: dict[str, Any]) -> bool:
     if not await references.find_leads(work, ids=[lead_id], columns=("id",), lock=False):
         await RUNS.end(work.connection, run, JobStatus.FAILED, work.now, "The lead is gone.")
         return True
-    await _do(work, lead_id, actions[done])
+    await _do(work, run, actions[done])
     run["done"] = done + 1
     if work.cut_off:
         names = ", ".join(shown(name) for name in dict.fromkeys(work.cut_off))
@@ -39,14 +40,30 @@ async def act(work: Work, run: dict[str, Any]) -> bool:
     return False
 
 
-async def _do(work: Work, lead_id: str, action: dict[str, Any]) -> None:
-    lead = {"id": lead_id}
+async def _do(work: Work, run: dict[str, Any], action: dict[str, Any]) -> None:
+    lead = {"id": run["lane"]}
     if action["type"] == "SetStatusAction":
         await leads.update(work, lead, {"status": action["status"]})
     elif action["type"] == "AssignAction":
         await leads.assign(work, lead, {"id": action["userId"]})
-    else:
+    elif action["type"] == "AddToCampaignAction":
         await campaigns.add_leads(work, action["campaignId"], [lead])
+    else:
+        await _call(work, run, action["webhookId"])
+
+
+async def _call(work: Work, run: dict[str, Any], webhook_id: str) -> None:
+    """Queue a delivery of the activity that set the run off, whatever kinds the webhook asks for."""
+    enabled = await work.row(_WEBHOOK, {"webhook": webhook_id})
+    if enabled is None:
+        raise WebhookNotFound
+    if not enabled["enabled"]:
+        raise Conflict("The webhook is disabled.")
+    about = {"id": run["activity_id"], "lead_id": run["lane"], "sequence": run["position"]}
+    await insert_rows(work.connection, DELIVERY, [delivery_of(work, webhook_id, about)])
+
+
+_WEBHOOK = sa.select(WEBHOOK.c.enabled).where(WEBHOOK.c.workspace_id == sa.bindparam("workspace"), WEBHOOK.c.id == sa.bindparam("webhook"))
 
 
 _OF_ACTIVITY = (

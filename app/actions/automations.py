@@ -8,11 +8,11 @@ import sqlalchemy as sa
 from app.actions import activities, references
 from app.actions.activities import ActivityKind
 from app.actions.batches import JobStatus
-from app.actions.triggers import AUTOMATION, RUN
+from app.actions.triggers import AUTOMATION, RUN, WEBHOOK
 from app.actions.values import choice_of, differences, name_of, refusing
 from app.actions.work import Work
 from app.database import insert_rows
-from app.errors import AutomationNotFound, BadUserInput, CampaignNotFound
+from app.errors import AutomationNotFound, BadUserInput, CampaignNotFound, WebhookNotFound
 from app.rules.events import read_name
 from app.rules.fields import LeadStatus
 from app.rules.ids import new_id
@@ -34,7 +34,7 @@ async def create(work: Work, values: Mapping[str, Any]) -> dict[str, Any]:
     """Create an automation and give its row.
 
     `values`: `name`; exactly one of `event` and `kind`; `actions`, 1 to 20; `enabled`. Raises BadUserInput, UserNotFound,
-    CampaignNotFound.
+    CampaignNotFound, WebhookNotFound.
     """
     trigger = _trigger(values, "input")
     if trigger is None:
@@ -87,6 +87,11 @@ async def _action(work: Work, given: Mapping[str, Any], argument: str) -> dict[s
         return {"type": "SetStatusAction", "status": choice_of(LeadStatus, value, at).value}
     if name == "assignTo":
         return {"type": "AssignAction", "userId": await references.user_id(work, value, at)}
+    if name == "callWebhook":
+        mine = (WEBHOOK.c.workspace_id == sa.bindparam("workspace"), WEBHOOK.c.id == sa.bindparam("webhook"))
+        if not await work.rows(sa.select(WEBHOOK.c.id).where(*mine), {"webhook": references.checked(value, at)}):
+            raise WebhookNotFound(argument=at)
+        return {"type": "CallWebhookAction", "webhookId": value}
     if not await references.known_campaigns(work, [references.checked(value, at)]):
         raise CampaignNotFound(argument=at)
     return {"type": "AddToCampaignAction", "campaignId": value}

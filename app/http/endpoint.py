@@ -48,6 +48,7 @@ from app.http.retries import REPLAYED, Turns, keyed, read_key
 from app.http.streams import Events, Stream, answer_once
 from app.http.subscriptions import Subscriptions
 from app.http.uploads import check_preflight, is_multipart, reading_upload
+from app.rules.webhook_urls import Allowed
 from app.settings import QUERIES, Settings
 from schema.context import Context
 
@@ -93,6 +94,7 @@ class GraphQLEndpoint:
         self.callers = callers
         self.rates = Rates(settings)
         self.settings = settings
+        self._webhooks_may_reach = Allowed.of(settings.webhook_private_hosts)
         self._turns = Turns()
         self._needs = _needs_of(graph.core)
         self.subscriptions = Subscriptions(graph, database, settings)
@@ -296,7 +298,9 @@ class GraphQLEndpoint:
         """Give the answer that is kept under the request's key, or run it, and keep its answer in the same transaction."""
         work = Work(connection, request.caller, request.id)
         users_log_in = self.settings.jwt_secret is not None or self.settings.jwt_jwks_url is not None
-        context = Context(caller=request.caller, request_id=request.id, work=work, users_log_in=users_log_in)
+        context = Context(
+            caller=request.caller, request_id=request.id, work=work, users_log_in=users_log_in, webhooks_may_reach=self._webhooks_may_reach
+        )
         sent = None if request.key is None else keyed(request.key, request)
         async with _until(deadline, connection):
             if sent is not None:

@@ -245,7 +245,7 @@ async def test_deleting_takes_as_many_statements_for_many_leads_as_for_one(work)
         await campaigns.delete(work, row["id"])
         sa.event.remove(connection, "before_cursor_execute", note)
         counts.append(len(ran))
-    assert counts == [8, 8]
+    assert counts == [9, 9]
 
 
 async def test_another_workspaces_campaign_gets_the_words_of_one_that_never_was(work):

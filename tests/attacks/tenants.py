@@ -17,7 +17,7 @@ from app.actions.work import Role
 from app.database import Database, insert_rows, table_of
 from app.rules.ids import PREFIXES, new_id
 from app.settings import QUERIES
-from app.tables import Activity, Email, ImportJob, ImportRowError, UndoConflict
+from app.tables import Activity, Email, ImportJob, ImportRowError, UndoConflict, WebhookDelivery
 
 #: What is sent wherever a file goes in.
 FILE = b"email,firstName\nemil@example.com,Emil\n"
@@ -134,6 +134,12 @@ async def furnish(database: Database, client: httpx2.AsyncClient) -> Tenant:
     lead, batch = upserted["results"][0]["leadId"], upserted["batch"]["id"]
     await api("campaigns/add_leads", id=campaign["id"], leads=[{"id": lead}])
     await api("leads/assign", lead={"id": lead}, user={"id": user["id"]})
+    webhook = (await api("webhooks/create", input={"url": f"https://{token}.example.com", "kinds": []}))["webhookCreate"]["webhook"]["id"]
+    actions = [{"addToCampaign": campaign["id"]}, {"assignTo": {"id": user["id"]}}, {"callWebhook": webhook}]
+    automation = {"name": f"Greet {token}", "event": f"signed {token}", "actions": actions}
+    automation = (await api("automations/create", input=automation))["automationCreate"]["automation"]
+    event = {"lead": {"id": lead}, "event": f"signed {token}", "attributes": {"at": token}}
+    [run] = (await api("events/track", input=event))["leadEventTrack"]["runs"]
     told = (await api("activities/list", where={"leadId": {"eq": lead}}))["activities"]["nodes"][0]
     ids = {"Lead": lead, "Campaign": campaign["id"], "User": user["id"], "Batch": batch, "Activity": told["id"]}
     ids |= {
@@ -142,6 +148,10 @@ async def furnish(database: Database, client: httpx2.AsyncClient) -> Tenant:
         "Email": new_id("eml"),
         "ImportJob": new_id("imp"),
         "claim": new_id("clm"),
+        "Automation": automation["id"],
+        "AutomationRun": run["id"],
+        "Webhook": webhook,
+        "WebhookDelivery": new_id("dlv"),
     }
     assert sorted(ids) == [*NODES, "claim"], "a type with an id of which nothing is made"
     found.ids.update(ids)
@@ -164,9 +174,15 @@ async def _write_what_no_mutation_makes(database: Database, of: Tenant) -> None:
     }  # fmt: skip
     wrong = {"import_job_id": ids["ImportJob"], "line": 2, "errors": [{"code": "INVALID", "message": of.token, "field": None}]}
     conflict = {"batch_id": ids["Batch"], "position": 1, "lead_id": ids["Lead"], "field": "title"}
+    delivery = {
+        "id": ids["WebhookDelivery"], "webhook_id": ids["Webhook"], "activity_id": ids["Activity"], "lane": ids["Webhook"], "position": 1,
+        "status": "FAILED", "attempts": 3, "run_at": now, "claimed_by": None, "lease_until": None, "error": f"It said {of.token}",
+        "created_at": now, "finished_at": now, "response_status": 500,
+    }  # fmt: skip
     async with database.writing() as connection:
         for model, row in (
-            (Email, email), (ImportJob, job), (ImportRowError, {**wrong, "raw": {"email": of.token}}), (UndoConflict, conflict),
+            (WebhookDelivery, delivery), (Email, email),
+            (ImportJob, job), (ImportRowError, {**wrong, "raw": {"email": of.token}}), (UndoConflict, conflict),
         ):  # fmt: skip
             await insert_rows(connection, table_of(model), [{**here, **row}])
         # All that was done about its lead was done in the batch and for the campaign: so it differs from what was done for any other.
@@ -230,6 +246,13 @@ ARGUMENTS: dict[str, Any] = {
     "campaignDelete": lambda of: {"id": of.ids["Campaign"]},
     "campaignAddLeads": lambda of: {"id": of.ids["Campaign"], "leads": [_lead(of)]},
     "campaignRemoveLeads": lambda of: {"id": of.ids["Campaign"], "leads": [_lead(of)]},
+    "automationCreate": lambda of: {"input": {"name": "New", "event": f"new {of.token}", "actions": [{"setStatus": "CONTACTED"}]}},
+    "automationUpdate": lambda of: {"id": of.ids["Automation"], "patch": {"name": f"Other {of.token}"}},
+    "automationDelete": lambda of: {"id": of.ids["Automation"]},
+    "webhookCreate": lambda of: {"input": {"url": f"https://new.{of.token}.example.com", "kinds": []}},
+    "webhookUpdate": lambda of: {"id": of.ids["Webhook"], "patch": {"enabled": False}},
+    "webhookDelete": lambda of: {"id": of.ids["Webhook"]},
+    "webhookRedeliver": lambda of: {"deliveryId": of.ids["WebhookDelivery"]},
     "emailSchedule": lambda of: {"input": {"lead": _lead(of), "subject": "Hello", "body": "Dear", "scheduledAt": "2026-01-20T10:00:00Z"}},
     "emailCancel": lambda of: {"id": of.ids["Email"]},
     "emailReport": lambda of: {"id": of.ids["Email"], "claimId": of.ids["claim"], "error": "bounced"},

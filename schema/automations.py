@@ -4,7 +4,7 @@ from typing import Annotated, Union
 
 import strawberry
 
-from app import tables
+from app import lane_tables, tables
 from schema.activities import Activity
 from schema.campaigns import Campaign
 from schema.enums import ActivityKind, JobStatus, LeadStatus
@@ -46,7 +46,7 @@ class AddToCampaignAction:
 class CallWebhookAction:
     """Posts the activity to a webhook, whatever kinds that asks for."""
 
-    webhook: Webhook | None = sql(One(tables.Webhook, lambda action, webhook, _scope: webhook.c.id == action.c.webhookId))
+    webhook: Webhook | None = sql(One(lane_tables.Webhook, lambda action, webhook, _scope: webhook.c.id == action.c.webhookId))
 
 
 AutomationAction = Annotated[
@@ -55,13 +55,13 @@ AutomationAction = Annotated[
 ]
 
 
-@planned(tables.AutomationRun)
+@planned(lane_tables.AutomationRun)
 @strawberry.type
 class AutomationRun(Node):
     """An automation at work on a lead, once, because of an activity."""
 
     automation: Annotated["Automation", strawberry.lazy("schema.automations")] | None = sql(
-        One(tables.Automation, lambda run, automation, _scope: automation.c.id == run.c.automation_id)
+        One(lane_tables.Automation, lambda run, automation, _scope: automation.c.id == run.c.automation_id)
     )
     activity: Activity | None = sql(One(tables.Activity, lambda run, activity, _scope: activity.c.id == run.c.activity_id))
     depth: int = strawberry.field(description="1 for a run that no other run set off; at most 5.")
@@ -72,7 +72,7 @@ class AutomationRun(Node):
     finished_at: DateTime | None
 
 
-@planned(tables.Automation)
+@planned(lane_tables.Automation)
 @strawberry.type
 class Automation(Node):
     """When a custom event of this name is recorded, or an activity of this kind, its actions run on that lead, once, in order."""
@@ -84,7 +84,7 @@ class Automation(Node):
     actions: list[AutomationAction] = sql(Variants("actions", ("status", "userId", "campaignId", "webhookId")))
     runs: Connection[AutomationRun] = sql(
         Many(
-            tables.AutomationRun,
+            lane_tables.AutomationRun,
             NEWEST_FIRST,
             on=lambda automation, run, _scope: run.c.automation_id == automation.c.id,
             where="queued",

@@ -2,7 +2,7 @@
 
 import strawberry
 
-from app import tables
+from app import lane_tables, tables
 from schema.activities import Activity, activities_of
 from schema.automations import Automation
 from schema.batches import Batch, ImportJob
@@ -44,7 +44,7 @@ class Query:
     emails: Connection[Email] = sql(Many(tables.Email, NEWEST_FIRST, where="email"), *page_arguments(argument("where", EmailWhere | None)))
     users: Connection[User] = sql(Many(tables.User, NEWEST_FIRST), *page_arguments())
     api_keys: Connection[ApiKey] = sql(Many(tables.ApiKey, NEWEST_FIRST, needs=Role.ADMIN), *page_arguments())
-    automations: Connection[Automation] = sql(Many(tables.Automation, NEWEST_FIRST), *page_arguments())
-    webhooks: Connection[Webhook] = sql(Many(tables.Webhook, NEWEST_FIRST, needs=Role.ADMIN), *page_arguments())
+    automations: Connection[Automation] = sql(Many(lane_tables.Automation, NEWEST_FIRST), *page_arguments())
+    webhooks: Connection[Webhook] = sql(Many(lane_tables.Webhook, NEWEST_FIRST, needs=Role.ADMIN), *page_arguments())
     batches: Connection[Batch] = sql(Many(tables.Batch, NEWEST_FIRST), *page_arguments())
     import_jobs: Connection[ImportJob] = sql(Many(tables.ImportJob, NEWEST_FIRST), *page_arguments())

@@ -5,7 +5,7 @@ from typing import Annotated
 import sqlalchemy as sa
 import strawberry
 
-from app import tables
+from app import lane_tables, tables
 from schema.activities import Activity
 from schema.enums import ActivityKind, JobStatus
 from schema.filters import JobStatusFilter
@@ -16,13 +16,13 @@ from schema.planner.dialects import text
 from schema.scalars import DateTime
 
 
-@planned(tables.WebhookDelivery, admin_only=True)
+@planned(lane_tables.WebhookDelivery, admin_only=True)
 @strawberry.type
 class WebhookDelivery(Node):
     """An activity on its way to a webhook; its id is the `webhook-id` of every attempt."""
 
     webhook: Annotated["Webhook", strawberry.lazy("schema.webhooks")] | None = sql(
-        One(tables.Webhook, lambda delivery, webhook, _scope: webhook.c.id == delivery.c.webhook_id)
+        One(lane_tables.Webhook, lambda delivery, webhook, _scope: webhook.c.id == delivery.c.webhook_id)
     )
     activity: Activity | None = sql(One(tables.Activity, lambda delivery, activity, _scope: activity.c.id == delivery.c.activity_id))
     status: JobStatus
@@ -35,7 +35,7 @@ class WebhookDelivery(Node):
     created_at: DateTime
 
 
-@planned(tables.Webhook, admin_only=True)
+@planned(lane_tables.Webhook, admin_only=True)
 @strawberry.type
 class Webhook(Node):
     """Posts matching activities to a URL, at least once, in order for each lead, signed by the Standard Webhooks specification."""
@@ -45,7 +45,7 @@ class Webhook(Node):
     enabled: bool
     deliveries: Connection[WebhookDelivery] = sql(
         Many(
-            tables.WebhookDelivery,
+            lane_tables.WebhookDelivery,
             NEWEST_FIRST,
             on=lambda webhook, delivery, _scope: delivery.c.webhook_id == webhook.c.id,
             where="queued",

@@ -15,7 +15,16 @@ ROOT = Path(__file__).resolve().parent.parent
 FLOORS = [
     ("app.errors", "app.settings", "app.logs", "app.ui"),
     ("app.rules",),
-    ("app.column_types", "app.tables", "app.readers", "app.sqlite_readers", "app.postgres_readers", "app.wakeups", "app.database"),
+    (
+        "app.column_types",
+        "app.tables",
+        "app.lane_tables",
+        "app.readers",
+        "app.sqlite_readers",
+        "app.postgres_readers",
+        "app.wakeups",
+        "app.database",
+    ),
     ("app.migrations",),
     ("app.actions",),
     ("schema.planner",),

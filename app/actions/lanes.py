@@ -23,7 +23,7 @@ _JITTER = SystemRandom()
 
 
 class Lanes:
-    """The lanes of one table, whose rows have what `tables.Queued` names.
+    """The lanes of one table, whose rows have what `lane_tables.Queued` names.
 
     `waits`: seconds before each further attempt. `passed_over`: tells rows that nobody is to claim for now. `unlike`: a column of which a
     claim leaves out the values bound as `busy`, so that one slow receiver does not keep all hands to itself.

@@ -8,8 +8,8 @@ import sqlalchemy as sa
 from app.actions.lanes import queued
 from app.actions.work import Work
 from app.database import insert_rows, table_of
+from app.lane_tables import Automation, AutomationRun, Webhook, WebhookDelivery
 from app.rules.ids import new_id
-from app.tables import Automation, AutomationRun, Webhook, WebhookDelivery
 
 AUTOMATION = table_of(Automation)
 RUN = table_of(AutomationRun)

@@ -69,7 +69,7 @@ async def test_a_second_event_of_the_same_distinct_id_changes_nothing(api, peopl
     before = (await api(TIMES))["leads"]
     again = {"lead": {"email": "ada@example.com"}, "event": "other", "distinctId": " d1 ", "occurredAt": "2999-01-01T00:00:00Z"}
     second = (await api("events/track", input=again))["leadEventTrack"]
-    assert second == {"deduplicated": True, "activity": first["activity"]}
+    assert second == {"deduplicated": True, "activity": first["activity"], "runs": []}
     assert (await api(TIMES))["leads"] == before
     assert len(await log_of(api)) == 1
     # It is unique within a lead, and a blank one is none.
@@ -82,8 +82,14 @@ async def test_a_second_event_of_the_same_distinct_id_changes_nothing(api, peopl
 async def test_of_many_equal_events_at_once_one_is_recorded(api, people):
     given = {"lead": {"id": people[0]}, "event": "signed.up", "distinctId": "once"}
     rows = [{"leadId": people[0], "event": "signed.up", "distinctId": "once"}]
-    single = [api("events/track", input=given) for _ in range(50)]
-    many = [api("events/track_many", events=rows) for _ in range(50)]
+    gate = asyncio.Semaphore(20)  # more than there are writers, and fewer than would wait too long for one on a slow machine
+
+    async def send(document, **variables):
+        async with gate:
+            return await api(document, **variables)
+
+    single = [send("events/track", input=given) for _ in range(50)]
+    many = [send("events/track_many", events=rows) for _ in range(50)]
     replies = await asyncio.gather(*single, *many)
     told = [reply.get("leadEventTrack", {}).get("deduplicated") for reply in replies[:50]]
     told += [reply["leadEventTrackMany"]["deduplicated"] == 1 for reply in replies[50:]]

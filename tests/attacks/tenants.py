@@ -15,9 +15,10 @@ from walks import NODES
 from app.actions import keys, workspaces
 from app.actions.work import Role
 from app.database import Database, insert_rows, table_of
+from app.lane_tables import WebhookDelivery
 from app.rules.ids import PREFIXES, new_id
 from app.settings import QUERIES
-from app.tables import Activity, Email, ImportJob, ImportRowError, UndoConflict, WebhookDelivery
+from app.tables import Activity, Email, ImportJob, ImportRowError, UndoConflict
 
 #: What is sent wherever a file goes in.
 FILE = b"email,firstName\nemil@example.com,Emil\n"

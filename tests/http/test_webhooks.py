@@ -47,8 +47,8 @@ class Receiver:
     async def __call__(self, request):
         body = await request.body()
         self.got.append(SimpleNamespace(headers=dict(request.headers), body=body, data=orjson.loads(body), path=request.url.path))
-        await asyncio.sleep(self.seconds)
         status, headers = self.answers.pop(0) if self.answers else (204, {})
+        await asyncio.sleep(self.seconds)  # whoever gave up by then must not take the next one's answer
         return Response(status_code=status, headers=headers)
 
 

@@ -439,7 +439,7 @@ def test_b10_nothing_that_it_takes(attacker, accept):
         None,
         "",
         "application/json; charset=utf-16",
-        "multipart/form-data; boundary=x",
+        "multipart/mixed; boundary=x",
         "json",
     ],
 )

@@ -1,15 +1,16 @@
 """Operations as server-sent events, and the choice between them and JSON."""
 
+import io
+from datetime import UTC, datetime, timedelta
+
 import httpx2
 import pytest
 from serving import serve
 from talking import streamed
 
-from app.actions import imports
-from app.actions.batches import JobStatus
+from app.actions import imports, jobs
 from app.actions.work import Role, Work
 from app.asgi import build
-from app.rules.files import FileRow
 
 WATCH = "subscription ($after: String) { activityAdded(after: $after) { cursor node { kind leadId } } }"
 IMPORT = "subscription ($id: ID!) { importJobUpdated(id: $id) { id progress status summary { total created } } }"
@@ -98,32 +99,40 @@ async def test_a_stream_by_get_reads_and_never_writes(server_url, api):
     assert await api("{ leads { totalCount } }") == {"leads": {"totalCount": 1}}
 
 
-async def test_an_import_is_followed_to_its_end(server_url, api, database, caller):
+@pytest.fixture
+async def ordered(database, caller):
+    """An import of two pieces that nobody else carries out, and what carries out the next step of it."""
+    file = io.BytesIO(b"email\n" + b"".join(b"n%d@example.com\n" % number for number in range(1_500)))
     async with database.writing() as connection:
-        importing = await imports.begin(Work(connection, caller), [("mail", "email")])
-    async with streamed(server_url, api.key, IMPORT, {"id": importing.id}) as stream:
-        seen = [(await stream.data())["importJobUpdated"]]
-        for chunk in range(2):
-            async with database.writing() as connection:
-                rows = [FileRow(2 + chunk, [f"n{chunk}@example.com"], [])]
-                await imports.take(Work(connection, caller), importing, rows, progress=50 * (chunk + 1))
-            seen.append((await stream.data())["importJobUpdated"])
+        held = jobs.Hold("test", datetime.now(UTC) + timedelta(days=1))
+        kept = await imports.order(Work(connection, caller), file, imports.Order(), held=held)
+
+    async def step():
         async with database.writing() as connection:
-            await imports.finish(Work(connection, caller), importing, JobStatus.SUCCEEDED)
-        seen.append((await stream.data())["importJobUpdated"])
+            kept.job["checkpoint"], _ = await imports.step(Work(connection, caller), kept.job)
+
+    return kept.id, step
+
+
+async def test_an_import_is_followed_to_its_end(server_url, api, ordered):
+    importing, step = ordered
+    async with streamed(server_url, api.key, IMPORT, {"id": importing}) as stream:
+        seen = [(await stream.data())["importJobUpdated"]]
+        for _ in range(3):
+            await step()
+            seen.append((await stream.data())["importJobUpdated"])
         assert await stream.event() == ("complete", None)
     assert [(each["progress"], each["status"], each["summary"]["created"]) for each in seen] == [
-        (0, "RUNNING", 0),
-        (0.5, "RUNNING", 1),
-        (1, "RUNNING", 2),
-        (1, "SUCCEEDED", 2),
+        (0, "PENDING", 0),
+        (0.5, "RUNNING", 1_000),
+        (0.99, "RUNNING", 1_500),
+        (1, "SUCCEEDED", 1_500),
     ]
 
 
-async def test_an_import_of_another_workspace_is_not_there(server_url, stranger, database, caller):
-    async with database.writing() as connection:
-        importing = await imports.begin(Work(connection, caller), [("mail", "email")])
-    async with streamed(server_url, stranger.key, IMPORT, {"id": importing.id}) as stream:
+async def test_an_import_of_another_workspace_is_not_there(server_url, stranger, ordered):
+    importing, _ = ordered
+    async with streamed(server_url, stranger.key, IMPORT, {"id": importing}) as stream:
         name, theirs = await stream.event()
     async with streamed(server_url, stranger.key, IMPORT, {"id": "imp_none"}) as stream:
         _, nobody_s = await stream.event()

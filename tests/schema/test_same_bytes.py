@@ -1,5 +1,6 @@
 """The same rows give the same bytes from both databases, for every document that reads."""
 
+import io
 import secrets
 
 import orjson
@@ -8,7 +9,7 @@ import sqlalchemy as sa
 from postgres import create_postgres_database, drop_postgres_database
 from sqlmodel import SQLModel
 
-from app.actions import campaigns, keys, leads, upserts, users, workspaces
+from app.actions import campaigns, imports, keys, leads, upserts, users, workspaces
 from app.actions.work import Caller, Role, Work
 from app.database import Database, insert_rows
 from app.migrations import upgrade
@@ -59,7 +60,14 @@ async def fill(database):
             await leads.update(
                 Work(connection, caller), ref, {"assignee": {"id": user["id"]}, "status": "CONTACTED"} if number else {"notes": "hm"}
             )
-    return caller, {"lead": ref["id"], "campaign": campaign["id"], "user": user["id"], "key": key["id"]}
+    async with database.writing() as connection:
+        kept = await imports.order(
+            Work(connection, caller), io.BytesIO(b"email,city\nzoe@example.com,Lyon\nnobody,Lyon\n"), imports.Order()
+        )
+    for _ in range(2):
+        async with database.writing() as connection:
+            kept.job["checkpoint"], _ = await imports.step(Work(connection, caller), kept.job)
+    return caller, {"lead": ref["id"], "campaign": campaign["id"], "user": user["id"], "key": key["id"], "import": kept.id}
 
 
 async def copied(source, target, caller):
@@ -86,6 +94,7 @@ async def answers(database, caller, ids):
         "leads/get": {"by": {"id": ids["lead"]}},
         "campaigns/get": {"id": ids["campaign"]},
         "nodes/get": {"id": ids["lead"]},
+        "import_jobs/get": {"id": ids["import"]},
         "nodes/list": {"ids": [ids["lead"], ids["key"], "x", ids["user"], ids["campaign"], caller.workspace_id]},
     }
     texts = {

@@ -33,10 +33,10 @@ attacks: $(READY)
 oracle: $(READY)
 	.venv/bin/pytest -n 2 tests/oracle --hypothesis-profile=large $(ARGS)
 
-# Processes that are killed in the middle of an import, twenty times on each database: minutes, so not in `test`.
+# Processes that are killed while they import, write, run automations and deliver, twenty times on each database: minutes, so not in `test`.
 .PHONY: crash
 crash: $(READY)
-	.venv/bin/pytest -o addopts=--strict-markers -s tests/crash $(ARGS)
+	.venv/bin/pytest -o addopts=--strict-markers -n 2 tests/crash $(ARGS)
 
 explorer: $(READY)
 	.venv/bin/python -m app.ui.build

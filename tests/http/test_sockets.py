@@ -106,6 +106,22 @@ async def test_another_workspace_s_log_is_neither_told_nor_resumed(server_url, a
         assert (await socket.data())["activityAdded"]["node"]["leadId"] == lead
 
 
+async def test_names_of_another_workspace_tell_nothing_of_it(server_url, api, stranger):
+    made = await api("leads/upsert_many", input={"leads": [{"email": "ada@example.com"}]})
+    campaign = (await api("campaigns/create", input={"name": "Theirs"}))["campaignCreate"]["campaign"]["id"]
+    lead, batch = made["leadUpsertMany"]["results"][0]["leadId"], made["leadUpsertMany"]["batch"]["id"]
+    theirs = {"leadId": lead, "campaignId": campaign, "batchId": batch, "actorId": api.caller.api_key_id}
+    async with opened(server_url, stranger.key) as socket:
+        for name, value in theirs.items():
+            await socket.subscribe(WATCH, {"where": {name: {"eq": value}}}, name)
+        await socket.subscribe(WATCH, name="all")
+        await socket.ask(ROLE)
+        await api("campaigns/add_leads", id=campaign, leads=[{"id": lead}])
+        await create(stranger, "eve")
+        assert (await socket.data("all"))["activityAdded"]["node"]["leadId"] != lead
+        await socket.ask(ROLE)  # and nothing has come before its answer
+
+
 @pytest.mark.parametrize(
     ("query", "variables", "code"),
     [

@@ -1,6 +1,6 @@
 """Servers and workers killed at random moments while automations run and webhooks are sent: nothing lost, nothing done twice, all in order.
 
-A few rounds here; `LEADGRAPH_TEST_KILLS=100` makes as many as one has patience for.
+Twenty rounds on each database; `LEADGRAPH_TEST_KILLS=100` makes as many as one has patience for.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ from app.actions.work import Role, Work
 from app.rules.webhook_urls import Allowed
 from app.settings import QUERIES
 
-ROUNDS = int(os.environ.get("LEADGRAPH_TEST_KILLS", "2"))
+ROUNDS = int(os.environ.get("LEADGRAPH_TEST_KILLS", "20"))
 LEADS = 6
 TRACK = (QUERIES / "events/track.graphql").read_text()
 

@@ -62,7 +62,8 @@ class Socket:
 @asynccontextmanager
 async def opened(url: str, key: str | None = None, *, init: bool = True, **options: Any) -> AsyncIterator[Socket]:
     """Open a socket, and with `init` tell the key there (unless it is None) and wait for the answer."""
-    options = {"subprotocols": [PROTOCOL], "compression": None, **options}
+    # With a bounded queue, a client that leaves what came unread would wait ten seconds for the server's farewell behind it.
+    options = {"subprotocols": [PROTOCOL], "compression": None, "max_queue": None, **options}
     async with connect(f"{url.replace('http', 'ws')}/graphql", **options) as raw:
         socket = Socket(raw)
         if init:

@@ -109,7 +109,7 @@ def test_a_body_that_does_not_come_is_not_waited_for(database, key):
         began = time.monotonic()
         answer = exchange(url, head(key, b"Host: x"), QUERY[:5], until_closed=True)
         assert (status(answer), code(answer)) == (408, "TIMEOUT")
-        assert time.monotonic() - began < 3
+        assert time.monotonic() - began < 9  # a request may take ten seconds unless it is set
 
 
 def test_a_client_that_hangs_up_in_the_middle_harms_nobody(server_url, send, key):

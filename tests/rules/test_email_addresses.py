@@ -72,15 +72,12 @@ def test_too_long_is_told_from_wrong():
         parse_email("a@" + "b." * 126 + "com")
 
 
-def test_bait_is_answered_in_five_milliseconds():
-    email_key("warm@bücher.de")
+def test_bait_costs_little_whatever_it_repeats():
+    """It takes milliseconds; a test that a busy machine fails is none, so this one tells that from the seconds of a trap."""
     for bait in ("a@" + "a." * 5_000, "a@" + "a." * 125, "a." * 126 + "@", '"' * 250, "@" * 254, "é" * 254, "a@" + "é." * 120):
-        best = 1.0
-        for _ in range(3):
-            start = time.perf_counter()
-            assert email_key(bait) is None
-            best = min(best, time.perf_counter() - start)
-        assert best < 0.005, bait[:20]
+        start = time.thread_time()
+        assert email_key(bait) is None
+        assert time.thread_time() - start < 1, bait[:20]
 
 
 PIECES = st.sampled_from(

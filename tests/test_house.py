@@ -132,3 +132,14 @@ def test_types_and_fields_are_described():
     for name, type_ in graph.core.type_map.items():
         if not name.startswith("__") and hasattr(type_, "fields") and name not in ("Query", "Mutation"):
             assert type_.description, name
+
+
+LOCKS = [
+    ROOT / "requirements.lock",
+    *(path for folder in ("app", "tests") for path in (ROOT / folder).rglob("package-lock.json") if "node_modules" not in path.parts),
+]
+
+
+@pytest.mark.parametrize("path", LOCKS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_lock_file_names_no_host(path):
+    assert "://" not in path.read_text()  # npm also writes sponsors' addresses, as `funding`: take them out

@@ -17,7 +17,7 @@ from starlette.routing import Route
 from starlette.testclient import TestClient
 
 from app.http.pages import explorer_routes
-from app.ui import BUILT, SOURCES, build
+from app.ui import BUILT, build
 from app.ui.build import is_current, is_good, publish, source_files
 
 KEY = "lg_secret"
@@ -165,10 +165,6 @@ async def test_nothing_but_assets_is_served_whatever_the_path(explorer_app, buil
 
 
 # Building
-
-
-def test_the_lock_file_names_no_host():
-    assert "://" not in (SOURCES / "explorer" / "package-lock.json").read_text()
 
 
 def test_a_build_is_current_until_a_source_changes(tmp_path):

@@ -11,9 +11,12 @@ import sqlalchemy as sa
 from app.actions.work import Work
 from app.database import insert_rows, table_of
 from app.rules.ids import new_id
-from app.tables import Batch
+from app.tables import Batch, BatchLead
 
 BATCH = table_of(Batch)
+#: What is said of a batch whose job the worker gave up.
+GIVEN_UP = "Something unexpected kept it from going on: the log of the service says what."
+_LEFT = table_of(BatchLead)
 
 #: What a summary counts beside `total`, which is the sum of these.
 COUNTS = ("created", "updated", "unchanged", "skipped", "failed", "deleted")
@@ -129,3 +132,13 @@ async def close_batch(work: Work, batch_id: str, status: JobStatus, error: str |
     if status is JobStatus.SUCCEEDED:
         values["progress"] = 100
     await work.run(sa.update(BATCH).values(values).where(*_MINE), {"batch": batch_id})
+
+
+async def give_up(work: Work, job: Mapping[str, Any]) -> None:
+    """End the batch of a job (`{"batchId"}`) that the worker gave up: what is done stays, and what was left to do is forgotten."""
+    batch_id = job["payload"]["batchId"]
+    await close_batch(work, batch_id, JobStatus.FAILED, GIVEN_UP)
+    await work.run(
+        sa.delete(_LEFT).where(_LEFT.c.workspace_id == sa.bindparam("workspace"), _LEFT.c.batch_id == sa.bindparam("batch")),
+        {"batch": batch_id},
+    )

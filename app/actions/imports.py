@@ -58,8 +58,6 @@ _REJECTED = (
 _READ, _READ_REJECTED = Read(_FOUND), Read(_REJECTED)
 #: Rows that a preview shows.
 PREVIEWED = 10
-#: What is said of an import that the worker gave up.
-GIVEN_UP = "Something unexpected kept it from going on: the log of the service says what."
 
 
 class ImportNotFound(NotFound):
@@ -335,7 +333,7 @@ async def cancel(work: Work, import_id: str) -> str:
 async def _given_up(work: Work, job: dict[str, Any]) -> None:
     row = await work.row(_LOCKED, {"import": job["payload"]["importId"]})
     if row is not None and row["status"] not in _ENDED:
-        await finish(work, row, JobStatus.FAILED, GIVEN_UP)
+        await finish(work, row, JobStatus.FAILED, batches.GIVEN_UP)
 
 
 jobs.GIVEN_UP["import"] = _given_up

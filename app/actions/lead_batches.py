@@ -191,6 +191,7 @@ async def _delete(work: Work, leads: Sequence[Row], *, write: bool) -> Outcome:
 
 #: The kind of the job that goes on with a batch.
 JOBS = {BatchKind.UPDATE: "leads.update", BatchKind.DELETE: "leads.delete"}
+jobs.GIVEN_UP.update(dict.fromkeys(JOBS.values(), batches.give_up))
 
 
 async def step(work: Work, job: Row, chosen: Chosen) -> tuple[dict[str, Any] | None, int]:

@@ -34,6 +34,7 @@ AT_ONCE = 10_000
 CHUNK = 1_000
 #: The kind of the job.
 JOB = "batch.undo"
+jobs.GIVEN_UP[JOB] = batches.give_up
 
 _TARGET = table_of(BatchLead)
 _CONFLICT = table_of(UndoConflict)

@@ -1,12 +1,14 @@
 """Changing and deleting all leads that a filter finds."""
 
 import asyncio
+from datetime import UTC, datetime
 
 import pytest
 import sqlalchemy as sa
 
-from app.actions import lead_batches, leads
+from app.actions import batches, lead_batches, leads
 from app.actions.emails import EMAIL
+from app.actions.jobs import JOB
 from app.actions.work import Work
 from app.database import insert_rows, table_of
 from app.tables import BatchLead
@@ -293,6 +295,26 @@ async def test_a_job_whose_user_is_gone_fails_and_says_so(api, people, worked):
     ended = await worked(done["batch"])
     assert ended["status"] == "FAILED"
     assert ended["error"] == "patch.assignee: There is no such user in your workspace."
+
+
+@pytest.mark.usefixtures("few")
+async def test_a_batch_whose_job_is_given_up_fails_and_says_so(api, people, worked, database, caller):
+    done = (await api(UPDATE, where={}, patch={"title": "CTO"}, expectedCount=6))["leadUpdateMany"]
+    async with database.writing() as connection:  # as after eight workers that were lost with it
+        lost = {"attempts": 8, "status": "RUNNING", "claimed_by": "lost", "lease_until": datetime(2026, 1, 20, tzinfo=UTC)}
+        mine = (JOB.c.workspace_id == sa.bindparam("workspace"), JOB.c.kind == sa.bindparam("of"))
+        changed = await connection.execute(
+            sa.update(JOB).values(**lost).where(*mine), {"workspace": caller.workspace_id, "of": "leads.update"}
+        )
+        assert changed.rowcount == 1
+    ended = await worked(done["batch"])
+    assert (ended["status"], ended["error"], ended["summary"]["total"]) == ("FAILED", batches.GIVEN_UP, 0)
+    assert ended["finishedAt"] is not None
+    target = table_of(BatchLead)
+    async with database.engine.connect() as connection:
+        left = sa.select(sa.func.count()).select_from(target).where(target.c.workspace_id == sa.bindparam("workspace"))
+        assert await connection.scalar(left, {"workspace": caller.workspace_id}) == 0
+    assert (await api("batches/undo", id=done["batch"]["id"]))["batchUndo"]["batch"]["status"] == "SUCCEEDED"
 
 
 @pytest.mark.usefixtures("few")

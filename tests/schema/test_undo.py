@@ -1,12 +1,14 @@
 """Taking batches back."""
 
 import asyncio
+from datetime import UTC, datetime
 
 import pytest
 import sqlalchemy as sa
 
-from app.actions import lead_batches, undo
+from app.actions import batches, lead_batches, undo
 from app.actions.emails import EMAIL
+from app.actions.jobs import JOB
 from app.actions.work import Work
 from app.database import insert_rows
 from app.worker import Worker
@@ -309,6 +311,21 @@ async def test_many_leads_are_taken_back_by_a_job_and_their_undo_too(api, upsert
     again = await worked((await take_back(undone["id"]))["id"])
     assert again["summary"] == {"total": 7, "created": 6, "updated": 1, "unchanged": 0, "skipped": 0, "deleted": 0}
     assert await state() == after
+
+
+@pytest.mark.usefixtures("few")
+async def test_an_undo_whose_job_is_given_up_fails_and_may_be_undone_and_tried_again(api, upsert, take_back, worked, database, caller):
+    made = await upsert([{"email": f"{n}@example.com"} for n in range(5)])
+    undone = await take_back(made)
+    async with database.writing() as connection:  # as after eight workers that were lost with it
+        lost = {"attempts": 8, "status": "RUNNING", "claimed_by": "lost", "lease_until": datetime(2026, 1, 20, tzinfo=UTC)}
+        mine = (JOB.c.workspace_id == sa.bindparam("workspace"), JOB.c.kind == sa.bindparam("of"))
+        changed = await connection.execute(sa.update(JOB).values(**lost).where(*mine), {"workspace": caller.workspace_id, "of": undo.JOB})
+        assert changed.rowcount == 1
+    ended = await worked(undone["id"])
+    assert (ended["status"], ended["error"]) == ("FAILED", batches.GIVEN_UP)
+    assert (await take_back(undone["id"]))["status"] == "SUCCEEDED"
+    assert (await worked((await take_back(made))["id"]))["summary"]["deleted"] == 5
 
 
 async def test_batches_of_the_log_are_told_apart(database, caller, upsert, take_back, state):

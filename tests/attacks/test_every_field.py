@@ -113,7 +113,7 @@ async def test_all_that_a_query_may_select_is_one_statement_and_typed(full, stat
         check("Query", answer["data"], told, way)
     unseen = (
         {(type_, field) for type_ in READABLE for field in TYPES[type_].fields} - told - {("Viewer", "user")}
-    )  # a key is no user: see test_callers
+    )  # a key is no user: see test_roles
     assert not unseen, f"{sorted(unseen)}: no answer of this test held a value for these: give them one above"
 
 

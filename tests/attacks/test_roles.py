@@ -299,6 +299,7 @@ async def test_a_user_who_is_demoted_or_removed_may_no_more_from_then_on(with_to
     assert "errors" not in (await user.post("api_keys/list")).json()
     await admin.data("users/update", id=made["id"], patch={"role": "VIEWER"})
     assert [error["extensions"]["code"] for error in await user.errors("api_keys/list")] == ["FORBIDDEN"]
-    assert (await user.data("workspace/viewer"))["viewer"]["role"] == "VIEWER"
+    viewer = (await user.data("workspace/viewer"))["viewer"]
+    assert (viewer["role"], viewer["user"], viewer["apiKey"]) == ("VIEWER", {"id": made["id"], "email": made["email"]}, None)
     await admin.data("users/delete", id=made["id"])
     assert (await user.post("workspace/viewer")).status_code == 401

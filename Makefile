@@ -7,7 +7,7 @@ PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3 python;
 PIP = .venv/bin/python -m pip --quiet --disable-pip-version-check
 READY = .venv/ready
 
-.PHONY: help demo test attacks oracle explorer lint types bench bench-peers bench-planner lock chromium
+.PHONY: help demo test attacks oracle explorer lint types bench bench-peers bench-parts lock chromium
 
 help:
 	@echo "make demo      a service with 10,000 leads in it, on http://127.0.0.1:8000"
@@ -57,8 +57,9 @@ bench-peers:
 	@command -v npm >/dev/null || { echo "npm is needed: the benchmark leaves PostGraphile out without it" >&2; exit 1; }
 	npm ci --prefix tests/bench/postgraphile
 
-bench-planner: $(READY)
-	.venv/bin/pytest -o addopts= -s tests/bench $(ARGS)
+# What writing, files, events and subscriptions cost, into tests/bench/RESULTS.md: all of it, or ARGS="events live".
+bench-parts: $(READY)
+	.venv/bin/python tests/bench/parts.py $(ARGS)
 
 $(READY): requirements.lock pyproject.toml
 	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 with venv is needed: install it, or name it: make PYTHON=/path/to/python3" >&2; exit 1; }

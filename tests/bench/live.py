@@ -1,7 +1,7 @@
 """How soon what is committed is told, and what many subscriptions cost.
 
-`.venv/bin/python tests/bench/live.py`, for PostgreSQL with `--postgres URL` of an empty database. The servers are processes of their own,
-the writer and all subscribers one other. A wait is from the answer of the mutation, which follows its commit, to the message.
+`.venv/bin/python tests/bench/live.py`, on SQLite and PostgreSQL. The servers are processes of their own, the writer and all subscribers
+one other. A wait is from the answer of the mutation, which follows its commit, to the message.
 """
 
 import argparse
@@ -22,6 +22,10 @@ from typing import Any
 import httpx2
 import orjson
 from websockets.asyncio.client import ClientConnection, connect
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from postgres import create_postgres_database, drop_postgres_database
 
 PROGRAM = Path(sys.executable).with_name("leadgraph")
 CREATE = "mutation ($email: String!) { leadCreate(input: {email: $email, autoScore: false}) { lead { id } } }"
@@ -130,25 +134,32 @@ async def measure(writing: str, reading: str, pid: int, key: str, sockets: int, 
     }
 
 
-async def run(postgres: str | None) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        environment = {"LEADGRAPH_DATABASE_URL": postgres or f"sqlite+aiosqlite:///{folder}/live.db"}
-        leadgraph("migrate", environment=environment)
-        leadgraph("workspace", "create", f"live-{time.time_ns()}", environment=environment)
-        workspace = f"bench-{time.time_ns()}"
-        leadgraph("workspace", "create", workspace, environment=environment)
-        key = leadgraph("key", "create", "--workspace", workspace, "--name", "bench", "--role", "ADMIN", environment=environment)
-        async with server(environment) as (one, pid), server(environment) as (two, _):
-            for name, plan in {
-                "one process": (one, one, pid, key, 1, 1, 300, 30.0),
-                "across two": (two, one, pid, key, 1, 1, 300, 30.0),
-                "1,000 subscriptions": (one, one, pid, key, 50, 20, 100, 10.0),
-            }.items():
-                found = await measure(*plan)
-                print(name, {what: round(value, 1) for what, value in found.items()}, flush=True)
+async def run(kind: str, url: str) -> None:
+    """Measure on one database, and print a row for each plan."""
+    environment = {"LEADGRAPH_DATABASE_URL": url}
+    leadgraph("migrate", environment=environment)
+    leadgraph("workspace", "create", "live", environment=environment)
+    key = leadgraph("key", "create", "--workspace", "live", "--name", "bench", "--role", "ADMIN", environment=environment)
+    async with server(environment) as (one, pid), server(environment) as (two, _):
+        for name, plan in {
+            "one process": (one, one, pid, key, 1, 1, 300, 30.0),
+            "across two": (two, one, pid, key, 1, 1, 300, 30.0),
+            "1,000 subscriptions": (one, one, pid, key, 50, 20, 100, 10.0),
+        }.items():
+            found = await measure(*plan)
+            if found["told"] != found["of"]:
+                raise SystemExit(f"{name}: {found['told']:,.0f} of {found['of']:,.0f} messages came")
+            waits = " | ".join(f"{found[each]:.1f}" for each in ("p50", "p99", "max"))
+            print(f"| {kind} | {name} | {found['told']:,.0f} | {waits} | {found['MB above idle']:.1f} |", flush=True)
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--postgres", help="URL of an empty database; SQLite in a temporary file without it")
-    asyncio.run(run(parser.parse_args().postgres))
+    argparse.ArgumentParser(description=__doc__).parse_args()
+    print("| database | | messages | p50 ms | p99 ms | longest ms | MB above idle |\n|---|---|--:|--:|--:|--:|--:|", flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        asyncio.run(run("SQLite", f"sqlite+aiosqlite:///{folder}/live.db"))
+    postgres = create_postgres_database()
+    try:
+        asyncio.run(run("PostgreSQL", postgres))
+    finally:
+        drop_postgres_database(postgres)

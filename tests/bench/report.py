@@ -11,6 +11,7 @@ from importlib.metadata import version
 from math import log10
 from pathlib import Path
 
+from parts import put
 from works import WORKS
 
 HERE = Path(__file__).resolve().parent
@@ -130,9 +131,9 @@ def bars_met(results: Results) -> list[str]:
 
 
 def write_report(results: Results) -> None:
-    """Write RESULTS.md and the plot beside it."""
+    """Write the part of reading in RESULTS.md, and the plot beside it."""
     lines = [
-        "# What was measured",
+        "## Reading, beside its peers",
         "",
         _how(results),
         "",
@@ -148,7 +149,7 @@ def write_report(results: Results) -> None:
         "",
     ]
     for database, works in results.rounds.items():
-        lines += [f"## {DATABASES[database]}", ""]
+        lines += [f"### {DATABASES[database]}", ""]
         lines += ["| work | | requests/s | p50 ms | p99 ms | CPU ms | peak MB |", "|---|---|--:|--:|--:|--:|--:|"]
         for name, by_peer in works.items():
             first = f"{name}: {next(work.title for work in WORKS if work.name == name)}"
@@ -159,7 +160,7 @@ def write_report(results: Results) -> None:
                 lines.append(f"| {first} | {results.titles.get(peer, 'the database alone')} | {' | '.join(shown)} |")
                 first = ""
         lines.append("")
-    (HERE / "RESULTS.md").write_text("\n".join(lines))
+    put("reading", "\n".join(lines))
     (HERE / "plot.svg").write_text(plot(results))
 
 

@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
-from functools import cache, lru_cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -205,12 +205,38 @@ def unpacked(table: sa.Table, names: Sequence[str], *, postgres: bool) -> sa.Fro
     return sa.select(*members).subquery("given")
 
 
+#: From so many rows on it pays to look for what they have in common; with fewer, each kind of them would be a statement of its own.
+MANY = 50
+
+
+def alike(table: sa.Table, rows: Sequence[dict[str, Any]], names: Iterable[str]) -> tuple[str, ...]:
+    """Tell in which of these columns all rows have one value, which then need not stand in each: a batch has one moment, for one."""
+    if len(rows) < MANY:
+        return ()
+    found = []
+    for name in names:
+        first = rows[0][name]
+        # To Python, 1, 1.0 and True are equal: what JSON holds is not compared, unless it is empty.
+        if first and isinstance(table.c[name].type, Json):
+            continue
+        if all(row[name] == first for row in rows):
+            found.append(name)
+    return tuple(found)
+
+
+def _once(table: sa.Table, names: Iterable[str]) -> dict[str, sa.ColumnElement[Any]]:
+    return {name: sa.bindparam(f"all_{name}", type_=table.c[name].type) for name in names}
+
+
 @lru_cache(maxsize=500)
-def _insert(table: sa.Table, names: tuple[str, ...], returning: tuple[str, ...], *, postgres: bool, ignore: bool) -> sa.Insert:
+def _insert(
+    table: sa.Table, names: tuple[str, ...], same: tuple[str, ...], returning: tuple[str, ...], *, postgres: bool, ignore: bool
+) -> sa.Insert:
     given = unpacked(table, names, postgres=postgres)
+    once = _once(table, same)
     # SQLite would read the ON of "on conflict" as a join's, were there no WHERE.
-    chosen = sa.select(*[given.c[name] for name in names]).where(sa.literal_column("1 = 1"))
-    insert = (postgresql.insert if postgres else sqlite.insert)(table).from_select(list(names), chosen, include_defaults=False)
+    chosen = sa.select(*[given.c[name] for name in names], *once.values()).where(sa.literal_column("1 = 1"))
+    insert = (postgresql.insert if postgres else sqlite.insert)(table).from_select([*names, *once], chosen, include_defaults=False)
     if ignore:
         insert = insert.on_conflict_do_nothing()
     return insert.returning(*[table.c[name] for name in returning]) if returning else insert
@@ -227,20 +253,24 @@ async def insert_rows(
         return []
     postgres = connection.dialect.name == "postgresql"
     # A column without a value in any row is null as it is: leads have many such columns, and each costs time.
-    names = tuple(name for name in rows[0] if any(row[name] is not None for row in rows))
-    statement = _insert(table, names, tuple(returning), postgres=postgres, ignore=ignore)
-    result = await connection.execute(statement, {"rows": packed(table, rows, names, postgres=postgres)})
+    some = [name for name in rows[0] if any(row[name] is not None for row in rows)]
+    same = alike(table, rows, some)
+    names = tuple(name for name in some if name not in same)
+    statement = _insert(table, names, same, tuple(returning), postgres=postgres, ignore=ignore)
+    binds = {"rows": packed(table, rows, names, postgres=postgres), **{f"all_{name}": rows[0][name] for name in same}}
+    result = await connection.execute(statement, binds)
     return list(result.all()) if returning else []
 
 
-@cache
-def _update(table: sa.Table, keys: tuple[str, ...], names: tuple[str, ...], *, postgres: bool) -> sa.Update:
+@lru_cache(maxsize=500)
+def _update(table: sa.Table, keys: tuple[str, ...], names: tuple[str, ...], same: tuple[str, ...], *, postgres: bool) -> sa.Update:
     given: Any = unpacked(table, (*keys, *names), postgres=postgres)
     if not postgres:
         # Without a limit SQLite would make the table the outer loop, and read the whole text again for each of its rows.
         given = sa.select(given).limit(sa.literal_column("-1")).subquery("given")
     mine = [table.c[key] == given.c[key] for key in keys]
-    return sa.update(table).values({name: given.c[name] for name in names}).where(table.c.workspace_id == sa.bindparam("workspace"), *mine)
+    values = {**{name: given.c[name] for name in names}, **_once(table, same)}
+    return sa.update(table).values(values).where(table.c.workspace_id == sa.bindparam("workspace"), *mine)
 
 
 async def update_rows(
@@ -250,10 +280,12 @@ async def update_rows(
     if not rows:
         return
     postgres = connection.dialect.name == "postgresql"
-    names = tuple(name for name in rows[0] if name not in keys)
-    statement = _update(table, tuple(keys), names, postgres=postgres)
+    some = [name for name in rows[0] if name not in keys]
+    same = alike(table, rows, some)
+    names = tuple(name for name in some if name not in same)
+    statement = _update(table, tuple(keys), names, same, postgres=postgres)
     text = packed(table, rows, (*keys, *names), postgres=postgres)
-    await connection.execute(statement, {"rows": text, "workspace": workspace})
+    await connection.execute(statement, {"rows": text, "workspace": workspace, **{f"all_{name}": rows[0][name] for name in same}})
 
 
 def among(column: sa.ColumnElement[Any], name: str, *, postgres: bool) -> sa.ColumnElement[bool]:

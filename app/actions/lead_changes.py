@@ -18,7 +18,7 @@ from app.actions.races import RaceLost
 from app.actions.references import LEAD
 from app.actions.scorer import CAMPAIGN_LEAD, UNSCORED, Scorer, load_scorer, memberships
 from app.actions.work import Work
-from app.database import among, insert_rows, listed, packed, unpacked, update_rows
+from app.database import MANY, among, insert_rows, listed, packed, unpacked, update_rows
 
 NOWHERE: frozenset[str] = frozenset()
 
@@ -114,24 +114,37 @@ _SCORE_COLUMNS = ("id", *UNSCORED)
 
 async def _write_leads(work: Work, nets: Sequence[Move]) -> None:
     known = [net for net in nets if net.before is not None]
-    await _free(work, known, nets)
+    freed = await _free(work, known, nets)
     # In this order in every transaction, so that two that bring the same people wait for each other in no circle.
     new = sorted((net.after for net in nets if net.before is None), key=lambda row: (row["email_key"] or "", row["crm_id"] or ""))
     inserted = await insert_rows(work.connection, LEAD, new, ignore=True, returning=["id"])
     if len(inserted) < len(new):
         raise RaceLost
-    changed = [_only(net.after, _LEAD_COLUMNS) for net in known if net.before is not None and net.before["version"] != net.after["version"]]
-    scored = [_only(net.after, _SCORE_COLUMNS) for net in known if net.before is not None and net.before["version"] == net.after["version"]]
-    await update_rows(work.connection, LEAD, work.workspace, changed)
-    await update_rows(work.connection, LEAD, work.workspace, scored)
+    changed = [net for net in known if net.before is not None and net.before["version"] != net.after["version"]]
+    scored = [net for net in known if net.before is not None and net.before["version"] == net.after["version"]]
+    columns = _LEAD_COLUMNS if freed else _touched(changed)
+    await update_rows(work.connection, LEAD, work.workspace, [_only(net.after, columns) for net in changed])
+    await update_rows(work.connection, LEAD, work.workspace, [_only(net.after, _SCORE_COLUMNS) for net in scored])
+
+
+def _touched(nets: Sequence[Move]) -> Sequence[str]:
+    """Give the columns that hold something else than before in any of many leads: the indexes on the others are left in peace."""
+    if len(nets) < MANY:
+        return _LEAD_COLUMNS
+    # By identity: a value that was left alone is the same object, and to Python 1 and True in an attribute would be equal.
+    pairs = [(net.before, net.after) for net in nets if net.before is not None]
+    return ["id", *(name for name in _LEAD_COLUMNS if name != "id" and any(before[name] is not after[name] for before, after in pairs))]
 
 
 def _only(row: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
     return {name: row[name] for name in names}
 
 
-async def _free(work: Work, known: Iterable[Move], nets: Iterable[Move]) -> None:
-    """Take unique values from the leads that give them to others: both databases look at uniqueness row by row."""
+async def _free(work: Work, known: Iterable[Move], nets: Iterable[Move]) -> bool:
+    """Take unique values from the leads that give them to others: both databases look at uniqueness row by row.
+
+    Tells whether there were any: all that was taken from them has to be written again.
+    """
     taken = {(name, net.after[name]): net.lead_id for net in nets for name in _UNIQUE}
     givers = {
         net.lead_id
@@ -146,6 +159,7 @@ async def _free(work: Work, known: Iterable[Move], nets: Iterable[Move]) -> None
             .where(LEAD.c.workspace_id == sa.bindparam("workspace"), among(LEAD.c.id, "ids", postgres=work.postgres))
         )
         await work.run(statement, {"ids": listed(givers, postgres=work.postgres)})
+    return bool(givers)
 
 
 async def _write_memberships(work: Work, nets: Iterable[Move]) -> None:

@@ -77,6 +77,8 @@ def _check_text(text: str) -> None:
 
 def merge_attributes(stored: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
     """Merge key by key at the top level; a null given drops its key. Gives a new object; ask `check_attributes` about it."""
+    if not given:
+        return dict(stored)
     merged = stored | given
     return {key: value for key, value in merged.items() if value is not None or key not in given}
 

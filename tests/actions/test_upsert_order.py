@@ -126,3 +126,25 @@ async def test_a_batch_does_what_its_rows_do_one_by_one(work, foreign, stored):
         for kept in (await stored(), await stored(of=foreign))
     ]
     assert told[0] == told[1]
+
+
+async def test_a_great_batch_does_what_its_rows_do_one_by_one(work, foreign, stored):
+    # Of many rows the statement says once what is the same in all of them, and writes no column that none of them changes.
+    people = [{"email": f"{n}@example.com", "crmId": f"{n}", "company": "One", "attributes": {"n": 1}} for n in range(60)]
+    moved = [{"crmId": f"{n}", "title": "CTO", "attributes": {"n": True}} for n in range(60)]
+    # The first gives its address to the second, and its CRM id stays with it.
+    handed = [{"crmId": "0", "email": "new@example.com"}, {"crmId": "1", "email": "0@example.com"}]
+    rounds = [people, moved, [*handed, *({"crmId": f"{n}", "title": None} for n in range(2, 60))]]
+    for rows in rounds:
+        at_once = await upsert_many(work, rows)
+        one_by_one = [(await upsert_many(foreign, [row])).results[0] for row in rows]
+        assert [(result.outcome, result.changes) for result in at_once.results] == [
+            (result.outcome, result.changes) for result in one_by_one
+        ]
+    beside = {"workspace_id", "id"}
+    told = [
+        sorted(repr({name: value for name, value in lead.items() if name not in beside}) for lead in kept.values())
+        for kept in (await stored(), await stored(of=foreign))
+    ]
+    assert told[0] == told[1]
+    assert {lead["crm_id"] for lead in (await stored()).values()} == {f"{n}" for n in range(60)}

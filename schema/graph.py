@@ -1,14 +1,16 @@
 """The schema, built once: Strawberry's types, with planned root fields answered by the planner."""
 
+from dataclasses import replace
 from typing import Any
 
 import strawberry
-from graphql import GraphQLInputObjectType, GraphQLResolveInfo, GraphQLSchema
+from graphql import DocumentNode, GraphQLInputObjectType, GraphQLResolveInfo, GraphQLSchema, get_operation_ast
 from orjson import Fragment
 from strawberry.schema.config import StrawberryConfig
 from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 
 from app.errors import Internal
+from schema.coercion import Coercion
 from schema.context import Context
 from schema.documents import Documents, ReadOnce
 from schema.mutations import Mutation
@@ -20,7 +22,34 @@ from schema.subscriptions import Subscription
 
 
 class PlannedExecution(StrawberryGraphQLCoreExecutionContext):
-    """Take finished JSON as the completed value of its field, whatever the field's type."""
+    """Take finished JSON as the completed value of its field, whatever the field's type, and variables that were read already."""
+
+    @classmethod
+    def build(
+        cls,
+        schema: GraphQLSchema,
+        document: DocumentNode,
+        root_value: Any = None,
+        context_value: Any = None,
+        raw_variable_values: dict[str, Any] | None = None,
+        operation_name: str | None = None,
+        *args: Any,
+        **kwargs: Any,
+    ) -> Any:
+        """Read the variables the short way, and build on an operation that has none; where one is wrong, let the library tell it."""
+        operation = get_operation_ast(document, operation_name)
+        coercion = getattr(schema.extensions.get("strawberry-definition"), "coercion", None)
+        values = None
+        if operation is not None and operation.variable_definitions and isinstance(coercion, Coercion):
+            values = coercion.variables(operation.variable_definitions, raw_variable_values or {})
+        if operation is None or values is None:
+            return super().build(schema, document, root_value, context_value, raw_variable_values, operation_name, *args, **kwargs)
+        bare = replace(operation, variable_definitions=())
+        without = replace(document, definitions=tuple(bare if node is operation else node for node in document.definitions))
+        built: Any = super().build(schema, without, root_value, context_value, {}, operation_name, *args, **kwargs)
+        if not isinstance(built, list):
+            built.operation, built.variable_values = operation, values
+        return built
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -63,6 +92,7 @@ class Graph(strawberry.Schema):
             # The library prints @oneOf and checks it while it converts, too late for a document to be refused.
             if isinstance(type_, GraphQLInputObjectType) and getattr(type_.extensions.get("strawberry-definition"), "is_one_of", False):
                 type_.is_one_of = True
+        self.coercion = Coercion(self.core)
         self.documents = Documents(self.core)
         self.plans = Plans(self.core)
         self.short_way = ShortWay(self.core, self.plans)

@@ -88,7 +88,8 @@ def _holds_variable(node: ValueNode) -> bool:
     return isinstance(node, VariableNode)
 
 
-def _any(value: Any) -> Any:
+def unread(value: Any) -> Any:
+    """Take any value as it is."""
     return value
 
 
@@ -97,22 +98,24 @@ SCALARS: dict[object, ScalarDefinition] = {
     DateTime: strawberry.scalar(
         name="DateTime",
         description="RFC 3339 with an offset, read as given, written in UTC: `2026-01-20T10:00:00Z`. A value without an offset is refused.",
-        serialize=_any,
+        serialize=unread,
         parse_value=_moment,
         parse_literal=_moment_literal,
     ),
     JSONObject: strawberry.scalar(
         name="JSONObject",
         description="A JSON object (never a list or a bare value), finite numbers only. As input: at most 64 KiB, 8 levels, 200 keys.",
-        serialize=_any,
+        serialize=unread,
         parse_value=_object,
         parse_literal=_object_literal,
     ),
-    JSONValue: strawberry.scalar(name="JSONValue", description="Any JSON value.", serialize=_any, parse_value=_any, parse_literal=_literal),
+    JSONValue: strawberry.scalar(
+        name="JSONValue", description="Any JSON value.", serialize=unread, parse_value=unread, parse_literal=_literal
+    ),
     Upload: strawberry.scalar(
         name="Upload",
         description="A file sent by the GraphQL multipart request specification.",
-        serialize=_any,
+        serialize=unread,
         parse_value=_upload,
         parse_literal=_upload_literal,
     ),
@@ -120,8 +123,8 @@ SCALARS: dict[object, ScalarDefinition] = {
         name="Cell",
         description="One value of a row. Any JSON is let in; an object or a list is that row's INVALID. "
         "Numbers and booleans are read as text.",
-        serialize=_any,
-        parse_value=_any,
+        serialize=unread,
+        parse_value=unread,
         parse_literal=_literal,
     ),
 }

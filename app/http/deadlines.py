@@ -1,48 +1,66 @@
-"""Deadlines that cost nothing until there is something to wait for."""
+"""Deadlines for every request that cost next to nothing: one timer looks after all of them.
+
+A timer of its own for each request, set and dropped, takes as long as some answers: 70 µs with uvloop, where reading one lead from
+PostgreSQL takes 140.
+"""
 
 import asyncio
-from collections.abc import Coroutine, Generator
-from typing import Any, TypeVar
+from collections.abc import Coroutine
+from typing import Any, TypeVar, cast
 
 T = TypeVar("T")
 
-
-async def within(seconds: float, work: Coroutine[Any, Any, T]) -> T:
-    """Give what `work` comes to; raise TimeoutError where it takes longer, and cancel it.
-
-    It runs at once, as far as it gets. Most bodies are there with their heads, and most statements of SQLite end in the loop's own
-    thread: setting and dropping a timer for each would take as long as some answers. The clock starts at the first wait.
-    """
-    try:
-        waited = work.send(None)
-    except StopIteration as ended:
-        result: T = ended.value
-        return result
-    try:
-        async with asyncio.timeout(seconds):
-            rest: T = await _Rest(work, waited)
-            return rest
-    finally:
-        work.close()
+#: Seconds between two looks at what is under way: so much later than its deadline a request may end.
+TICK = 0.05
 
 
-class _Rest:
-    """What is left of a coroutine that has begun, and the future that it waits for."""
+class _Watched:
+    """A task, and when it has had its time."""
 
-    def __init__(self, work: Coroutine[Any, Any, Any], waited: Any) -> None:
-        self._work, self._waited = work, waited
+    __slots__ = ("cancelling", "expired", "task", "until")
 
-    def __await__(self) -> Generator[Any, Any, Any]:
-        waited = self._waited
-        while True:
-            try:
-                try:
-                    given = yield waited
-                except GeneratorExit:
-                    raise
-                except BaseException as error:  # noqa: BLE001  (the waiter's cancellation, or the future's error: the work's own)
-                    waited = self._work.throw(error)
-                else:
-                    waited = self._work.send(given)
-            except StopIteration as ended:
-                return ended.value
+    def __init__(self, task: asyncio.Task[Any], until: float) -> None:
+        self.task, self.until = task, until
+        #: Cancellations of the task that others had asked for before.
+        self.cancelling = task.cancelling()
+        self.expired = False
+
+
+class Deadlines:
+    """Cancels what takes too long."""
+
+    def __init__(self) -> None:
+        self._watched: set[_Watched] = set()
+        #: The loop whose timer is set; None where there is nothing to look after.
+        self._ticking: asyncio.AbstractEventLoop | None = None
+
+    async def within(self, seconds: float, work: Coroutine[Any, Any, T]) -> T:
+        """Give what `work` comes to; raise TimeoutError where it takes longer, and cancel it."""
+        loop = asyncio.get_running_loop()
+        task = cast("asyncio.Task[Any]", asyncio.current_task(loop))  # what runs here has one
+        watched = _Watched(task, loop.time() + seconds)
+        self._watched.add(watched)
+        if self._ticking is not loop:
+            self._ticking = loop
+            loop.call_later(TICK, self._tick, loop)
+        try:
+            return await work
+        except asyncio.CancelledError:
+            if watched.expired and task.cancelling() - 1 <= watched.cancelling:
+                raise TimeoutError from None
+            raise
+        finally:
+            self._watched.discard(watched)
+            if watched.expired:
+                task.uncancel()  # what was asked for here has been answered
+
+    def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
+        now = loop.time()
+        for watched in self._watched:
+            if watched.until <= now and not watched.expired:
+                watched.expired = True
+                watched.task.cancel()
+        if self._watched:
+            loop.call_later(TICK, self._tick, loop)
+        elif self._ticking is loop:
+            self._ticking = None

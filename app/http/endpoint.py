@@ -39,7 +39,7 @@ from app.http.bodies import BodyTooLarge, BodyTooSlow, ClientLeft, read_body, re
 from app.http.checks import Checks, Document, Operation
 from app.http.compression import SMALLEST, accepts_gzip, gzipped
 from app.http.connections import Connections
-from app.http.deadlines import within
+from app.http.deadlines import Deadlines
 from app.http.heads import Heads
 from app.http.persisted import Persisted
 from app.http.rates import Rates
@@ -93,6 +93,7 @@ class GraphQLEndpoint:
         self.database = database
         self.callers = callers
         self.rates = Rates(settings)
+        self.deadlines = Deadlines()
         self.settings = settings
         self._webhooks_may_reach = Allowed.of(settings.webhook_private_hosts)
         self._turns = Turns()
@@ -172,7 +173,7 @@ class GraphQLEndpoint:
             check_content_type(headers)
             key = read_key(headers)
             try:
-                body = await within(self.settings.request_seconds, read_body(headers, receive, self.settings.max_body_bytes))
+                body = await self.deadlines.within(self.settings.request_seconds, read_body(headers, receive, self.settings.max_body_bytes))
             except TimeoutError:
                 raise BodyTooSlow from None
             content = read_json(body, self.settings.max_json_depth)
@@ -251,7 +252,7 @@ class GraphQLEndpoint:
         """Give the data of a query that is answered by plans alone, or the library's result."""
         context = Context(caller=request.caller, request_id=request.id)
         try:
-            return await within(self.settings.request_seconds, self._read(request, document, operation, context))
+            return await self.deadlines.within(self.settings.request_seconds, self._read(request, document, operation, context))
         except TimeoutError:
             # Who never got a reader met a busy service, not a slow statement.
             raise (Unavailable if context.reading is None else TookTooLong) from None

@@ -3,18 +3,69 @@ import gc
 
 import pytest
 
-from app.http.deadlines import within
+from app.http.deadlines import Deadlines
 
 
-async def test_what_need_not_wait_sets_no_clock(monkeypatch):
+@pytest.fixture
+def within():
+    return Deadlines().within
+
+
+async def test_all_that_is_under_way_shares_one_timer(monkeypatch):
+    loop, timers = asyncio.get_running_loop(), []
+    deadlines, call_later = Deadlines(), loop.call_later
+
+    def counted(*args):
+        timers.append(args)
+        return call_later(*args)
+
+    monkeypatch.setattr(loop, "call_later", counted)
+    assert await asyncio.gather(*[deadlines.within(10, asyncio.sleep(0, number)) for number in range(100)]) == list(range(100))
+    assert len(timers) == 1
+
+
+async def test_a_timer_that_finds_nothing_rests_and_is_set_again_when_needed(monkeypatch):
+    ticks = []
+    monkeypatch.setattr(asyncio.get_running_loop(), "call_later", lambda _, tick, loop: ticks.append(lambda: tick(loop)))
+    deadlines = Deadlines()
+    work = asyncio.create_task(deadlines.within(0, asyncio.Event().wait()))
+    await asyncio.sleep(0)
+    ticks.pop()()
+    with pytest.raises(TimeoutError):
+        await work
+    ticks.pop()()  # it looked once more, and found nothing
+    assert ticks == []
+    await deadlines.within(10, asyncio.sleep(0))
+    assert len(ticks) == 1
+
+
+async def test_what_ends_well_although_it_was_told_to_end_counts(within):
     async def work():
-        return 7
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            return "done"
 
-    monkeypatch.setattr(asyncio, "timeout", None)
-    assert await within(0, work()) == 7
+    assert await within(0.01, work()) == "done"
+    assert asyncio.current_task().cancelling() == 0
 
 
-async def test_what_waits_goes_on_where_it_was():
+async def test_who_is_cancelled_besides_stays_cancelled(within):
+    async def work():
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            await asyncio.sleep(0)
+            raise
+
+    task = asyncio.create_task(within(0.01, work()))
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_what_waits_goes_on_where_it_was(within):
     async def work():
         first = await asyncio.sleep(0.001, "first")
         await asyncio.sleep(0)
@@ -23,7 +74,7 @@ async def test_what_waits_goes_on_where_it_was():
     assert await within(10, work()) == ["first", "second"]
 
 
-async def test_an_error_comes_out_before_and_after_a_wait():
+async def test_an_error_comes_out_before_and_after_a_wait(within):
     async def at_once():
         raise LookupError("at once")
 
@@ -36,7 +87,7 @@ async def test_an_error_comes_out_before_and_after_a_wait():
             await within(10, work)
 
 
-async def test_what_takes_too_long_is_cancelled_and_cleans_up():
+async def test_what_takes_too_long_is_cancelled_and_cleans_up(within):
     done = []
 
     async def work():
@@ -51,7 +102,7 @@ async def test_what_takes_too_long_is_cancelled_and_cleans_up():
     assert done == ["cleaned"]
 
 
-async def test_what_survives_an_error_of_what_it_waits_for_goes_on():
+async def test_what_survives_an_error_of_what_it_waits_for_goes_on(within):
     broken = asyncio.get_running_loop().create_future()
 
     async def work():
@@ -64,7 +115,7 @@ async def test_what_survives_an_error_of_what_it_waits_for_goes_on():
     assert await within(10, work()) == "mended"
 
 
-async def test_cancelling_who_waits_cancels_the_work():
+async def test_cancelling_who_waits_cancels_the_work(within):
     seen = []
 
     async def work():
@@ -83,7 +134,7 @@ async def test_cancelling_who_waits_cancels_the_work():
     gc.collect()
 
 
-async def test_deadlines_nest_and_the_inner_one_counts():
+async def test_deadlines_nest_and_the_inner_one_counts(within):
     async def inner():
         await asyncio.sleep(0)
         try:
@@ -94,7 +145,7 @@ async def test_deadlines_nest_and_the_inner_one_counts():
     assert await within(10, inner()) == "inner"
 
 
-async def test_all_of_it_runs_in_one_task():
+async def test_all_of_it_runs_in_one_task(within):
     async def work():
         before = asyncio.current_task()
         await asyncio.sleep(0)

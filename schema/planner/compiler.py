@@ -147,7 +147,7 @@ class Compiler:
         type_ = get_named_type(owner.fields[name].type)
         if isinstance(spec, b.OneOf):
             found = [self.one(choice, self.named(kind), details, row, path) for kind, choice in spec.choices.items()]
-            return Leaf(sa.func.coalesce(*found), Kind.TREE)
+            return Leaf(self.dialect.first(found), Kind.TREE)
         if isinstance(spec, b.Variants) and isinstance(type_, GraphQLUnionType):
             return self.variants(spec, type_, details, row, path)
         if not isinstance(type_, GraphQLObjectType):
@@ -164,7 +164,7 @@ class Compiler:
         if type(spec) not in LISTS:
             raise TypeError(f"{owner.name}.{name}: {type(spec).__name__} belongs to the root")
         list_ = ListField(spec, type_, details, self.arguments(owner, details, path), row, owner.name)
-        return Leaf(LISTS[type(spec)](self, list_), Kind.TREE)
+        return Leaf(LISTS[type(spec)](self, list_), Kind.TREE, always=True)
 
     def named(self, name: str) -> GraphQLObjectType:
         """Give an object type by name."""
@@ -177,7 +177,7 @@ class Compiler:
         """Give the object at the other end of an edge, or null."""
         other, inside = self.scope.table(spec.model)
         query = sa.select().select_from(other).where(inside, spec.on(row, other, self.scope), *self.visible(type_.name, other))
-        return self.dialect.one(self.fields(type_, details, other, path), query, row)
+        return self.dialect.one(self.fields(type_, details, other, path), query, other, row)
 
     def workspaces(self, type_: GraphQLObjectType, details: Details, path: str) -> Leaf:
         """Give the workspaces that the caller may choose from; inside each, the workspace is its own."""
@@ -231,8 +231,8 @@ class Compiler:
                 for one in self.document.schema.get_possible_types(type_)
             ]
         )
-        item = self.dialect.read(each)
-        return Leaf(sa.select(self.dialect.gathered(item)).select_from(page).scalar_subquery(), Kind.TREE)
+        origin, items = self.dialect.flattened(page, {"": Leaf(self.dialect.read(each), Kind.TREE)}, [""])
+        return Leaf(sa.select(self.dialect.gathered(items[""].expression)).select_from(origin).scalar_subquery(), Kind.TREE)
 
     def needs(self, type_: GraphQLObjectType, details: Details, row: b.Row) -> set[str]:
         """Name the columns that `fields` will ask of a row: the cut of a page holds no others."""

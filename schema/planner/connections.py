@@ -14,7 +14,7 @@ from app.tables import WorkspaceCounter
 from schema.planner import bindings as b
 from schema.planner import cursors, pages, shapes
 from schema.planner.compiler import LISTS, Compiler, Details, ListField
-from schema.planner.dialects import Expression, Kind, Leaf, number, text
+from schema.planner.dialects import Expression, Fields, Kind, Leaf, number, text
 from schema.planner.lists import listed
 from schema.planner.origins import BindValues
 from schema.planner.shapes import Page, Shape, shaper
@@ -260,8 +260,12 @@ class Connection:
                 fields[key] = Leaf(text(self.type.name))
         names = {chosen[0].node.name.value for chosen in self.selected.values()}
         gathers = names & {"nodes", "edges"} or self.infos & {self._ahead, "startCursor", "endCursor"}
+        below = [key for key, chosen in self.selected.items() if chosen[0].node.name.value in ("nodes", "edges")]
+        flat: Fields = fields
+        if source is page:
+            source, flat = self.on.dialect.flattened(page, fields, below)
         # Without an aggregate there would be an object for each row of the page, and none for an empty one.
-        return self.on.dialect.one(fields, sa.select().select_from(source) if gathers else sa.select(), self.parent)
+        return self.on.dialect.one(flat, sa.select().select_from(source) if gathers else sa.select(), None, self.parent)
 
     def _joined(self, source: sa.FromClause, page: b.Row, fields: dict[str, Leaf]) -> tuple[sa.FromClause, Expression]:
         origin, item = self.on.dialect.items(fields, page)

@@ -6,7 +6,7 @@ This is what both can; each does it in a file of its own, `sqlite.py` and `postg
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -33,6 +33,8 @@ class Leaf:
 
     expression: Expression
     kind: Kind = Kind.PLAIN
+    #: Never null: a list, say.
+    always: bool = False
 
     @property
     def is_json(self) -> bool:
@@ -63,8 +65,15 @@ class Dialect(ABC):
         """One JSON object of the row in scope."""
 
     @abstractmethod
-    def one(self, fields: Fields, query: sa.Select[Any], outer: sa.FromClause | None) -> Expression:
-        """The JSON object of the one row that `query` (still without columns) finds for the `outer` row, or null."""
+    def one(self, fields: Fields, query: sa.Select[Any], row: sa.FromClause | None, outer: sa.FromClause | None) -> Expression:
+        """The JSON object of the one `row` that `query` (still without columns) finds for the `outer` row, or null.
+
+        No row: of what is known beside it.
+        """
+
+    def first(self, objects: Sequence[Expression]) -> Expression:
+        """Give the first of some objects that is there."""
+        return sa.func.coalesce(*objects)
 
     @abstractmethod
     def items(self, fields: Fields, page: sa.FromClause) -> tuple[sa.FromClause, Expression]:
@@ -73,6 +82,10 @@ class Dialect(ABC):
     @abstractmethod
     def gathered(self, items: Expression, keep: Expression | None = None) -> Expression:
         """A JSON array of such objects; `[]` where there is none."""
+
+    def flattened(self, page: sa.FromClause, fields: Fields, below: Collection[str]) -> tuple[sa.FromClause, Fields]:
+        """Give what to select from in place of a page, and fields of it, with what is nested in those named `below` nested less deep."""
+        return page, fields
 
     @abstractmethod
     def read(self, written: Expression) -> Expression:

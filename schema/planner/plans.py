@@ -230,7 +230,7 @@ class _Root:
         """One object: a column a field on PostgreSQL, JSON on SQLite."""
         fields = self.on.fields(type_, self.details, row, self.path)
         if not self.postgres:
-            return self._single(self.on.dialect.one(fields, query, None))
+            return self._single(self.on.dialect.one(fields, query, row, None))
         dialect = self.on.dialect
         guarded = bool(self.on.guards)
         columns = [dialect.outermost(leaf).label(f"c{place}") for place, leaf in enumerate(fields.values())]

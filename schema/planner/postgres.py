@@ -43,7 +43,7 @@ class Postgres(Dialect):
         whole = sa.select(*self._labelled(fields)).correlate(row).subquery(_row_name())
         return sa.select(sa.func.row_to_json(whole.table_valued())).scalar_subquery()
 
-    def one(self, fields: Fields, query: sa.Select[Any], outer: sa.FromClause | None) -> Expression:
+    def one(self, fields: Fields, query: sa.Select[Any], row: sa.FromClause | None, outer: sa.FromClause | None) -> Expression:
         if _spells(fields):
             return query.add_columns(self._spelled(fields)).correlate(outer).scalar_subquery()
         found = query.add_columns(*self._labelled(fields)).correlate(outer).subquery(_row_name())

@@ -1,11 +1,14 @@
 """How SQLite writes JSON, and finds what is asked."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import orjson
 import sqlalchemy as sa
 from sqlalchemy.dialects import sqlite
+from sqlalchemy.sql.functions import Function
+from sqlalchemy.sql.visitors import replacement_traverse
 
 from app.column_types import moment_text
 from schema.planner.dialects import Dialect, Expression, Fields, Kind, Leaf, number, text
@@ -21,6 +24,49 @@ _SQLITE_TYPES = {
     "array": ("array",),
     "object": ("object",),
 }
+
+
+#: Statements that may nest in an object before it is worth to spell it.
+_SHALLOW = 1
+#: Statements inside a statement.
+_STATEMENTS = (sa.ScalarSelect, sa.Exists, sa.SelectBase)
+
+
+def _nested(expression: Any) -> Iterator[Any]:
+    """Give the statements in an expression, and not those in them."""
+    if isinstance(expression, _STATEMENTS):
+        yield expression
+    else:
+        for child in expression.get_children():
+            yield from _nested(child)
+
+
+def _spelled(expression: Any) -> Expression | None:
+    """Give the text of an object that was spelled, before it is read as JSON."""
+    inner = next(iter(expression.clauses)) if isinstance(expression, Function) and expression.name == "json" else None
+    return inner if isinstance(inner, sa.ScalarSelect) and isinstance(inner.element, sa.CompoundSelect) else None
+
+
+def _height(expression: Any, known: dict[int, int]) -> int:
+    """Tell how many statements deep an expression nests. A subselect hangs below each column that is taken from it: looked at once."""
+    if id(expression) not in known:
+        below = max((_height(child, known) for child in expression.get_children()), default=0)
+        known[id(expression)] = below + isinstance(expression, sa.ScalarSelect)
+    return known[id(expression)]
+
+
+def _hides(expression: Any) -> bool:
+    """Tell whether there are statements in an expression that is none itself."""
+    return not isinstance(expression, _STATEMENTS) and _spelled(expression) is None and any(True for _ in _nested(expression))
+
+
+def _columns(expression: Any, page: sa.FromClause) -> Iterator[Any]:
+    """Give the columns of a page in an expression, outside of the statements in it."""
+    if isinstance(expression, sa.ColumnClause) and expression.table is page:
+        yield expression
+    elif not isinstance(expression, _STATEMENTS):
+        for child in expression.get_children():
+            yield from _columns(child, page)
 
 
 class Sqlite(Dialect):
@@ -49,8 +95,32 @@ class Sqlite(Dialect):
     def inline(self, fields: Fields, row: sa.FromClause) -> Expression:
         return self._object(fields)
 
-    def one(self, fields: Fields, query: sa.Select[Any], outer: sa.FromClause | None) -> Expression:
-        return query.add_columns(self._object(fields)).correlate(outer).scalar_subquery()
+    def one(self, fields: Fields, query: sa.Select[Any], row: sa.FromClause | None, outer: sa.FromClause | None) -> Expression:
+        query = query.correlate(outer)
+        if row is not None and any(_hides(leaf.expression) for leaf in fields.values()):
+            source, fields = self._flattened(query, row, fields, fields)
+            query = sa.select().select_from(source).correlate(outer)
+        elif outer is not None and any(_height(leaf.expression, {}) > _SHALLOW for leaf in fields.values()):
+            return sa.func.json(self._spelled(fields, query))
+        return query.add_columns(self._object(fields)).scalar_subquery()
+
+    def first(self, objects: Sequence[Expression]) -> Expression:
+        if not any(_spelled(each) is not None for each in objects):
+            return super().first(objects)
+        return sa.func.json(sa.func.coalesce(*[sa.func.nullif(each, text("null")) for each in objects]))
+
+    def _spelled(self, fields: Fields, query: sa.Select[Any]) -> Expression:
+        """Write the object of one row, or `null`, as text: an argument of a function leaves 5 on the parser's stack, a part of a text 2."""
+        whole: Expression = text("{")
+        for place, (key, leaf) in enumerate(fields.items()):
+            value = _spelled(leaf.expression)
+            if value is None:
+                written, is_json = self.written(leaf), leaf.is_json or leaf.kind is Kind.BOOLEAN
+                value = written if leaf.always else sa.func.ifnull(written, text("null")) if is_json else sa.func.json_quote(written)
+            whole = whole.concat(text(("," if place else "") + orjson.dumps(key).decode() + ":")).concat(value)
+        found = query.add_columns(whole.concat(text("}")).label("whole"))
+        # "{" comes after "n".
+        return sa.union_all(found, sa.select(text("null"))).order_by(sa.desc("whole")).limit(number(1)).scalar_subquery()
 
     def items(self, fields: Fields, page: sa.FromClause) -> tuple[sa.FromClause, Expression]:
         return page, self._object(fields)
@@ -70,6 +140,31 @@ class Sqlite(Dialect):
     def gathered(self, items: Expression, keep: Expression | None = None) -> Expression:
         array: Any = sa.func.json_group_array(items)
         return array if keep is None else array.filter(keep)  # type: ignore[no-any-return]
+
+    def flattened(self, page: sa.FromClause, fields: Fields, below: Collection[str]) -> tuple[sa.FromClause, Fields]:
+        return self._flattened(sa.select().select_from(page), page, fields, below)
+
+    @staticmethod
+    def _flattened(query: sa.Select[Any], page: sa.FromClause, fields: Fields, below: Collection[str]) -> tuple[sa.FromClause, Fields]:
+        """Make columns of the statements in a page's objects: the objects then say their names.
+
+        The parser has a stack of 100, on which all that is open before a parenthesis waits for what is in it: with each statement inside
+        an argument of an argument, a nested page takes 18, and as a column 11. It is one and the same to the rest of SQLite, which
+        looks through such a subselect.
+        """
+        nested = {id(each): each for key in fields if key in below for each in _nested(fields[key].expression)}
+        if not nested:
+            return page, fields
+        names = {place: f"below {number_}" for number_, place in enumerate(nested)}
+        columns = {part for leaf in fields.values() for part in _columns(leaf.expression, page)}
+        wider = query.add_columns(*sorted(columns, key=str), *[each.label(names[place]) for place, each in nested.items()]).subquery()
+
+        def moved(element: Any, **_: Any) -> Any:
+            if isinstance(element, _STATEMENTS):
+                return wider.c[names[id(element)]] if id(element) in names else element
+            return wider.c[element.key] if isinstance(element, sa.ColumnClause) and element.table is page else None
+
+        return wider, {key: replace(leaf, expression=replacement_traverse(leaf.expression, {}, moved)) for key, leaf in fields.items()}
 
     def read(self, written: Expression) -> Expression:
         return sa.func.json(written)

@@ -38,7 +38,7 @@ class Statistics:
     def whole(self) -> Expression:
         """Give the whole object as JSON."""
         if self.names == {"__typename"}:
-            return self.on.dialect.one(dict.fromkeys(self.selected, Leaf(text(self.type.name))), sa.select(), self.parent)
+            return self.on.dialect.one(dict.fromkeys(self.selected, Leaf(text(self.type.name))), sa.select(), None, self.parent)
         sums = self._sums()
         fields: dict[str, Leaf] = {}
         for key, chosen in self.selected.items():
@@ -57,7 +57,7 @@ class Statistics:
             else:
                 buckets = [({"from": low, "to": high}, sums.c[column]) for column, low, high in _BUCKETS]
                 fields[key] = self._listed(chosen, name, buckets, none_too=True)
-        return self.on.dialect.one(fields, sa.select().select_from(sums), self.parent)
+        return self.on.dialect.one(fields, sa.select().select_from(sums), None, self.parent)
 
     def _figures(self, rows: Listed) -> dict[str, Expression]:
         """Give what is counted of the leads, by the name of its column."""

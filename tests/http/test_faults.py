@@ -192,10 +192,13 @@ def test_a1_aliases(attacker, query, expected):
 @pytest.mark.parametrize(
     ("query", "expected"),
     [
+        (nested(11, "totalCount"), None),
+        (nested(10, "id score { value }"), None),
+        (nested(9, "totalCount pageInfo { hasNextPage endCursor } edges { node { id } }"), None),
         (nested(11, "nodes { id }"), "QUERY_TOO_COMPLEX"),
         (nested(12, "id"), "QUERY_TOO_COMPLEX"),
     ],
-    ids=["13, a list", "13, a row"],
+    ids=["12, a list", "12, a row", "12, edges", "13, a list", "13, a row"],
 )
 def test_a2_depth(attacker, query, expected):
     answer = attacker.ask(query)

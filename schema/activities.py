@@ -32,11 +32,14 @@ ACTOR = OneOf(
 )
 
 
-def activities_of(on: Callable[[Row, Row, Scope], Expression] | None, order: OrderDirection = OrderDirection.DESC) -> Any:
+def activities_of(
+    on: Callable[[Row, Row, Scope], Expression] | None, order: OrderDirection = OrderDirection.DESC, description: str | None = None
+) -> Any:
     """Declare a list of activities: in the order of the log, one way or the other."""
     return sql(
         Many(tables.Activity, (Order("sequence"),), on=on, where="activity", hidden=ADMINISTERED, log=True),
         *page_arguments(argument("where", ActivityWhere | None), argument("order", OrderDirection, default=order)),
+        description=description,
     )
 
 

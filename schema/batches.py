@@ -112,7 +112,9 @@ class ImportJob(Node):
     campaign: Campaign | None = sql(One(tables.Campaign, lambda job, campaign, _scope: campaign.c.id == job.c.campaign_id))
     summary: BatchSummary = sql(Inline())
     batch: Batch | None = sql(One(tables.Batch, lambda job, batch, _scope: batch.c.id == job.c.batch_id))
-    mapping: list[ColumnMapping] = sql(Parts("mapping"))
+    mapping: list[ColumnMapping] = sql(
+        Parts("mapping"), description="Column of the file and the lead field that it fills (`attributes.NAME` for the caller's own)."
+    )
     progress: float = strawberry.field(description="0 to 1.")
     row_errors: Connection[ImportRowError] = sql(
         Many(tables.ImportRowError, (Order("line"),), on=lambda job, error, _scope: error.c.import_job_id == job.c.id), *page_arguments()

@@ -3,6 +3,7 @@
 from enum import StrEnum
 
 import strawberry
+from strawberry.types.enum import has_enum_definition
 
 from app.actions.activities import ActivityKind
 from app.actions.batches import BatchKind, JobStatus
@@ -22,6 +23,26 @@ strawberry.enum(EmailStatus, description="SENDING: claimed by a sender, until it
 strawberry.enum(OnMatch, description="What a row does to a lead that is already there.")
 strawberry.enum(UnknownColumns, description="What becomes of columns that no field takes.")
 strawberry.enum(ActivityKind)
+
+#: What a value says to clients, where its name does not: the floors below know nothing of the library that shows them.
+_VALUES: dict[type[StrEnum], dict[str, str]] = {
+    OnMatch: {
+        "UPDATE": "Set the fields that the row gives; leave the others.",
+        "FILL": "Set only the fields that are empty on the stored lead.",
+        "SKIP": "Leave the stored lead alone; the row's outcome is SKIPPED.",
+        "FAIL": "The row fails with TAKEN.",
+    },
+    ActivityKind: {
+        "ADMINISTERED": "A change of users, keys, rules, automations, webhooks or suppressions; which, in `event`: "
+        "`user.created`, `apiKey.revoked`, `scoringRules.updated` ... For ADMINs only.",
+        "LEAD_ERASED": "All that was told of the lead is blanked; whoever keeps a copy erases it too.",
+        "EVENT": "A custom event recorded by `leadEventTrack`; its name is in `event`.",
+    },
+}
+for _described, _told in _VALUES.items():
+    assert has_enum_definition(_described)  # noqa: S101  (made above; for the type checker)
+    for _value in _described.__strawberry_definition__.values:
+        _value.description = _told.get(_value.name)
 
 __all__ = [
     "ActivityKind", "BatchKind", "CampaignOrderField", "CampaignStatus", "EmailStatus", "ErrorCode", "ErrorPolicy", "EventOutcome",

@@ -40,7 +40,11 @@ class Query:
         Many(tables.Campaign, NEWEST_FIRST, where="campaign"),
         *page_arguments(argument("where", CampaignWhere | None), argument("order_by", list[CampaignOrder] | None)),
     )
-    activities: Connection[Activity] = activities_of(None, OrderDirection.ASC)
+    activities: Connection[Activity] = activities_of(
+        None,
+        OrderDirection.ASC,
+        description="Everything that happened, oldest first: keep the last `endCursor` and go on from it to sync a copy.",
+    )
     emails: Connection[Email] = sql(Many(tables.Email, NEWEST_FIRST, where="email"), *page_arguments(argument("where", EmailWhere | None)))
     users: Connection[User] = sql(Many(tables.User, NEWEST_FIRST), *page_arguments())
     api_keys: Connection[ApiKey] = sql(Many(tables.ApiKey, NEWEST_FIRST, needs=Role.ADMIN), *page_arguments())

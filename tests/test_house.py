@@ -4,7 +4,7 @@ import ast
 from pathlib import Path
 
 import pytest
-from graphql import parse, validate
+from graphql import build_schema, parse, validate
 
 from app.settings import QUERIES
 from schema.graph import graph
@@ -128,10 +128,31 @@ def test_the_printed_schema_is_the_one_that_is_served():
     assert (ROOT / "schema" / "schema.graphql").read_text() == graph.as_str().rstrip("\n") + "\n", "run `leadgraph schema`"
 
 
-def test_types_and_fields_are_described():
+def test_types_with_fields_are_described():
     for name, type_ in graph.core.type_map.items():
         if not name.startswith("__") and hasattr(type_, "fields") and name not in ("Query", "Mutation"):
             assert type_.description, name
+
+
+def described(schema):
+    """Name what a schema describes: types, fields, arguments and values of enums, by their paths."""
+    for name, type_ in schema.type_map.items():
+        if not name.startswith("__"):
+            yield name, type_.description
+            for field_name, field in getattr(type_, "fields", {}).items():
+                yield f"{name}.{field_name}", field.description
+                for argument_name, argument in getattr(field, "args", {}).items():
+                    yield f"{name}.{field_name}({argument_name}:)", argument.description
+            for value_name, value in getattr(type_, "values", {}).items():
+                yield f"{name}.{value_name}", value.description
+
+
+def test_what_the_contract_describes_is_described_to_clients():
+    contract = build_schema((ROOT / "tests" / "contract" / "contract.graphql").read_text())
+    served = dict(described(build_schema(graph.as_str())))
+    told = [path for path, words in described(contract) if words and path in served]
+    assert len(told) > 70  # of which none may be missing
+    assert [path for path in told if not served[path]] == []
 
 
 LOCKS = [

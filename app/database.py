@@ -24,25 +24,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from sqlmodel import SQLModel
 
 from app.column_types import Json, moment_text
+from app.database_errors import is_away
 from app.errors import Unavailable
 from app.postgres_readers import PostgresReaders
 from app.readers import Readers
 from app.settings import Settings
 from app.sqlite_readers import SqliteReaders, prepare_sqlite
 from app.wakeups import PostgresWakeups, SqliteWakeups, Wakeups
-
-#: SQLSTATEs after which the same request may simply run again: serialization failure, deadlock.
-_AGAIN = {"40001", "40P01"}
-#: The classes and states of a server that is away, full, or shutting down.
-_AWAY = ("08", "53", "57P")
-#: What a driver's exception says when SQLite has no room, no rights or no time.
-_SQLITE_AWAY = (
-    "database or disk is full",
-    "disk I/O error",
-    "attempt to write a readonly database",
-    "database is locked",
-    "unable to open database file",
-)
 
 
 class Database:
@@ -95,24 +83,6 @@ class Database:
         finally:
             listening.cancel()
             await asyncio.wait([listening])
-
-
-def is_retryable(error: BaseException | None) -> bool:
-    """Tell a deadlock or a serialization failure, after which the whole request may run again."""
-    while error is not None:
-        if isinstance(error, DBAPIError) and getattr(error.orig, "sqlstate", None) in _AGAIN:
-            return True
-        error = error.__cause__ or error.__context__
-    return False
-
-
-def is_away(error: DBAPIError) -> bool:
-    """Tell a database that cannot be reached or written to from a mistake of ours."""
-    state = getattr(error.orig, "sqlstate", None)
-    if state is not None:
-        return str(state).startswith(_AWAY)
-    text = str(error.orig)
-    return error.connection_invalidated or any(sign in text for sign in _SQLITE_AWAY)
 
 
 def _sqlite_engine(url: URL, settings: Settings) -> AsyncEngine:

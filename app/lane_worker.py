@@ -17,6 +17,7 @@ from app.actions.jobs import LeaseLost
 from app.actions.lanes import Lanes
 from app.actions.work import Caller, Role, Work
 from app.database import Database, lock_workspace
+from app.database_errors import told
 from app.errors import LeadgraphError
 from app.rules.webhook_urls import Allowed
 from app.settings import Settings
@@ -103,7 +104,7 @@ class LaneWorker:
             await self._retry(row, error)
 
     async def _retry(self, row: Row, error: Exception) -> None:
-        about = {"row": row["id"], "workspace": row["workspace_id"], "error": told(error)}
+        about = {"row": row["id"], "workspace": row["workspace_id"], "error": _said(error)}
         if not isinstance(error, LeadgraphError):
             # The frames alone: a database's message goes on to quote the values of the statement, which are people's.
             logger.error("lane.failed_attempt", frames="".join(traceback.format_tb(error.__traceback__)), **about)
@@ -114,7 +115,7 @@ class LaneWorker:
                 if status is JobStatus.FAILED:
                     logger.warning("lane.given_up", **about)
         except Exception as failure:  # noqa: BLE001  (the lease runs out, and the row is claimed again)
-            logger.warning("lane.retry_not_noted", row=row["id"], error=told(failure))
+            logger.warning("lane.retry_not_noted", row=row["id"], error=_said(failure))
 
 
 async def run_automation(database: Database, run: Row) -> None:
@@ -168,8 +169,6 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
-def told(error: Exception) -> str:
-    """Tell an error in one line, without the values that a database's message quotes after it."""
-    cause = getattr(error, "orig", None) or error
-    first = next(iter(str(cause).splitlines()), "")
-    return first[:500] if isinstance(error, LeadgraphError) else f"{type(cause).__name__}: {first}"[:500]
+def _said(error: Exception) -> str:
+    """Tell an error to whoever reads the run or delivery; our own say it in words that are meant for them."""
+    return str(error)[:500] if isinstance(error, LeadgraphError) else told(error)

@@ -21,7 +21,8 @@ from sqlalchemy.exc import DBAPIError
 from app.actions import idempotency, imports, jobs, lead_batches, scores, undo
 from app.actions.batches import JobStatus
 from app.actions.work import Caller, Role, Work
-from app.database import Database, is_retryable, lock_workspace, table_of
+from app.database import Database, lock_workspace, table_of
+from app.database_errors import is_retryable, told
 from app.lane_worker import lane_workers
 from app.rules.ids import new_secret
 from app.settings import Settings
@@ -161,7 +162,7 @@ class Worker:
                     async with self.database.writing() as connection:
                         await idempotency.clear(connection, _now())
             except Exception as error:  # noqa: BLE001  (the next time may do)
-                logger.warning("worker.cannot_clear", error=_told(error))
+                logger.warning("worker.cannot_clear", error=told(error))
             if await _set_within(stop, _CLEAR_EVERY):
                 return
 
@@ -202,7 +203,7 @@ class Worker:
             async with self.database.writing() as connection:
                 taken = await jobs.claim(connection, self.name, free, self.settings.job_lease_seconds, _now())
         except Exception as error:  # noqa: BLE001  (whatever it is, the worker outlives it)
-            logger.warning("worker.cannot_claim", error=_told(error))
+            logger.warning("worker.cannot_claim", error=told(error))
             return []
         return [job for job in taken if job["id"] not in self._running]
 
@@ -259,10 +260,10 @@ class Worker:
             except jobs.LeaseLost:
                 return  # the step will find out, and roll back
             except Exception as error:  # noqa: BLE001  (the next beat may get through)
-                logger.warning("job.heartbeat_failed", job=job["id"], error=_told(error))
+                logger.warning("job.heartbeat_failed", job=job["id"], error=told(error))
 
     async def _retry(self, job: dict[str, Any], error: Exception) -> None:
-        about = {"job": job["id"], "kind": job["kind"], "workspace": job["workspace_id"], "error": _told(error)}
+        about = {"job": job["id"], "kind": job["kind"], "workspace": job["workspace_id"], "error": told(error)}
         # The frames alone: a database's message goes on to quote the values of the statement, which are people's.
         logger.error("job.failed_attempt", frames="".join(traceback.format_tb(error.__traceback__)), **about)
         try:
@@ -272,7 +273,7 @@ class Worker:
                 if status is JobStatus.FAILED:
                     logger.error("job.given_up", **about)
         except Exception as failure:  # noqa: BLE001  (the lease runs out, and the job is claimed again)
-            logger.warning("job.retry_not_noted", job=job["id"], error=_told(failure))
+            logger.warning("job.retry_not_noted", job=job["id"], error=told(failure))
 
     def _lease(self) -> datetime:
         return _now() + timedelta(seconds=self.settings.job_lease_seconds)
@@ -288,10 +289,3 @@ async def _set_within(event: asyncio.Event, seconds: float) -> bool:
     except TimeoutError:
         return False
     return True
-
-
-def _told(error: Exception) -> str:
-    """Tell an error in one line, without the values that a database's message quotes after it."""
-    cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
-    first = next(iter(str(cause).splitlines()), "")
-    return f"{type(cause).__name__}: {first}"[:500]

@@ -7,7 +7,8 @@ from random import Random
 from app.actions import leads
 from app.actions.upserts import upsert_many
 from app.actions.work import Caller, Role, Work
-from app.database import Database, is_retryable, lock_workspace
+from app.database import Database, lock_workspace
+from app.database_errors import is_retryable
 from app.settings import Settings
 
 #: Leads that the writers share: they meet.

@@ -23,6 +23,7 @@ FLOORS = [
         "app.sqlite_readers",
         "app.postgres_readers",
         "app.wakeups",
+        "app.database_errors",
         "app.database",
     ),
     ("app.migrations",),

@@ -3,10 +3,14 @@
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+import structlog
 from sqlalchemy.exc import IntegrityError
 
 from app.actions.work import Work
+from app.database_errors import is_raced, told
 from app.errors import Unavailable
+
+logger = structlog.get_logger("leadgraph.actions")
 
 Result = TypeVar("Result")
 
@@ -22,7 +26,8 @@ async def going_round(work: Work, attempt: Callable[[], Awaitable[Result]], *, k
     """Look, decide and write in a savepoint; where a race was lost, undo it and do it all again.
 
     Without `keep` it is undone in any case: the result is what would have been. The look-up belongs into `attempt`:
-    undoing it lets go of its locks too, so that each round takes them in the order of the ids.
+    undoing it lets go of its locks too, so that each round takes them in the order of the ids. Raises Unavailable
+    where every round was lost.
     """
     for _ in range(ROUNDS):
         try:
@@ -31,6 +36,12 @@ async def going_round(work: Work, attempt: Callable[[], Awaitable[Result]], *, k
                 if not keep:
                     await savepoint.rollback()
                 return result
-        except (RaceLost, IntegrityError) as lost:
+        except RaceLost as lost:
             error: Exception = lost
+        except IntegrityError as broken:
+            if not is_raced(broken):
+                raise
+            error = broken
+    # Rare enough that it might be a mistake of ours after all.
+    logger.warning("race.lost", rounds=ROUNDS, error=told(error))
     raise Unavailable from error

@@ -8,6 +8,7 @@ import itertools
 import re
 import secrets
 import sqlite3
+import traceback
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,7 +21,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.datastructures import Headers
 from starlette.types import Send
 
-from app.database import is_away
+from app.database_errors import is_away, is_of_driver, told
 from app.errors import (
     BadUserInput,
     Code,
@@ -158,7 +159,12 @@ def unexpected(error: BaseException, request: str) -> Internal:
     """Log what nobody expected, and give what is said of it."""
     if isinstance(error, StatementError):
         error.hide_parameters = True  # they are people's names and addresses
-    logger.error("unexpected", request_id=request, exc_info=error)
+    if is_of_driver(error):
+        # The frames alone: a database's message goes on to quote the row, which is somebody's.
+        frames = "".join(traceback.format_tb(error.__traceback__))
+        logger.error("unexpected", request_id=request, error=told(error), exception=frames)
+    else:
+        logger.error("unexpected", request_id=request, exc_info=error)
     return Internal()
 
 

@@ -21,7 +21,8 @@ from starlette.types import Receive, Scope, Send
 from app.actions import idempotency
 from app.actions.idempotency import KeyReused
 from app.actions.work import Caller, Role, Work
-from app.database import Database, is_retryable, lock_workspace
+from app.database import Database, lock_workspace
+from app.database_errors import is_retryable
 from app.errors import (
     BadRequest,
     LeadgraphError,

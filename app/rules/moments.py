@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta, timezone
 _MOMENT = re.compile(
     r"([0-9]{4})-([0-9]{2})-([0-9]{2})[Tt]([0-9]{2}):([0-9]{2}):([0-9]{2})(?:\.([0-9]+))?(?:[Zz]|([+-])([0-9]{2}):([0-9]{2}))",
 )
+#: Characters that a moment may have, a fraction of any length that somebody means included.
 _LONGEST = 64
 
 #: The driver of PostgreSQL writes these two as minus and plus infinity.
@@ -17,7 +18,8 @@ def read_datetime(text: str) -> datetime:
 
     Raises ValueError with the rule: no offset, no such day, a leap second (which neither database can hold).
     """
-    match = _MOMENT.fullmatch(text.strip()[:_LONGEST])
+    text = text.strip()
+    match = _MOMENT.fullmatch(text) if len(text) <= _LONGEST else None
     if not match:
         raise ValueError("is no moment with an offset, as in 2026-01-20T10:00:00Z")
     year, month, day, hour, minute, second = map(int, match.group(1, 2, 3, 4, 5, 6))

@@ -15,9 +15,12 @@ from app.sqlite_readers import SqliteReaders
 
 _CONTROL = ("BEGIN", "COMMIT", "ROLLBACK", "SAVEPOINT", "RELEASE", "PRAGMA", "LISTEN", "NOTIFY", "--")
 _lists: list[list[str]] = []
+_talks: list[list[tuple[int, str]]] = []
 
 
-def _seen(sql: str) -> None:
+def _seen(sql: str, connection: int = 0) -> None:
+    for talk in _talks:
+        talk.append((connection, sql))
     # What begins with --, or names the shadow tables of the search index, is a statement inside a statement.
     # Who asks is remembered for a second, and looked up and noted beside the request: no part of answering it.
     beside = "api_key.hash" in sql or sql.startswith("UPDATE api_key SET last_used_at")
@@ -35,15 +38,15 @@ class _Protocol:
     def __getattr__(self, name: str) -> Any:
         found = getattr(self._protocol, name)
         if name == "query":
-            return _told(found, lambda query: query)
+            return _told(found, lambda query: query, id(self))
         if name in ("bind_execute", "bind_execute_many"):
-            return _told(found, lambda state: state.query)
+            return _told(found, lambda state: state.query, id(self))
         return found
 
 
-def _told(run: Any, text: Any) -> Any:
+def _told(run: Any, text: Any, connection: int) -> Any:
     def call(*args: Any, **kwargs: Any) -> Any:
-        _seen(text([*args, *kwargs.values()][0]))
+        _seen(text([*args, *kwargs.values()][0]), connection)
         return run(*args, **kwargs)
 
     return call
@@ -55,7 +58,8 @@ def watch_drivers() -> None:
 
     def traced(*args: Any, **kwargs: Any) -> sqlite3.Connection:
         connection = connect(*args, **kwargs)
-        connection.set_trace_callback(_seen)
+        number = id(connection)  # the callback would else keep its connection from going
+        connection.set_trace_callback(lambda sql: _seen(sql, number))
         return connection
 
     sqlite3.connect = traced  # type: ignore[assignment]
@@ -87,3 +91,14 @@ def counted() -> Iterator[list[str]]:
         yield statements
     finally:
         _lists.remove(statements)
+
+
+@contextmanager
+def overheard() -> Iterator[list[tuple[int, str]]]:
+    """Collect all that is said to the databases inside the block, BEGIN and COMMIT too, each with the connection that it was said on."""
+    talk: list[tuple[int, str]] = []
+    _talks.append(talk)
+    try:
+        yield talk
+    finally:
+        _talks.remove(talk)

@@ -54,7 +54,8 @@ async def test_what_another_transaction_may_have_taken_is_a_race(database, calle
         async with database.writing() as connection:
             work = Work(connection, caller)
             given = {**dict.fromkeys(CAMPAIGN.c.keys()), "workspace_id": caller.workspace_id, "id": "cmp_1", "created_at": work.now}
-            whole = {**given, "name": ADDRESS, "name_folded": "x", "status": "DRAFT", "updated_at": work.now, **dict.fromkeys(LISTS, [])}
+            lists = {name: [] for name in LISTS}
+            whole = {**given, "name": ADDRESS, "name_folded": "x", "status": "DRAFT", "updated_at": work.now, **lists}
             await insert_rows(connection, CAMPAIGN, [{**whole, **row} for row in rows])
 
     for rows, raced in (([{}, {}], True), ([{"workspace_id": "gone"}], True), ([{"name": None}], False)):

@@ -1,5 +1,6 @@
 """What goes wrong, by name: an error is a class, its docstring the message, its `code` what clients branch on."""
 
+import json
 from enum import StrEnum
 from typing import Any, ClassVar
 
@@ -236,6 +237,13 @@ class Internal(LeadgraphError):
 
 
 def shown(value: object, most: int = 60) -> str:
-    """Show a value inside a message: quoted, on one line, shortened, nothing in it that a terminal would obey."""
-    text = repr(value)
+    """Show a value inside a message, as JSON has it: quoted, on one line, shortened, nothing in it that a terminal would obey.
+
+    A text stands between apostrophes, so that it reads well in an answer, which is JSON itself.
+    """
+    if value is None or isinstance(value, bool | dict | list):
+        text = json.dumps(value, ensure_ascii=False, default=str)
+        text = "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)
+    else:
+        text = repr(value)
     return text if len(text) <= most else f"{text[: most - 1]}…"

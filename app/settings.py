@@ -55,4 +55,4 @@ class Settings(BaseSettings):
     webhook_private_hosts: Annotated[
         str, Field(description="private host names, addresses and networks that webhooks may reach, commas between them")
     ] = ""
-    log_level: Annotated[str, Field(description="DEBUG, INFO, WARNING or ERROR")] = "INFO"
+    log_level: Annotated[str, Field(pattern="^(?i:DEBUG|INFO|WARNING|ERROR)$", description="DEBUG, INFO, WARNING or ERROR")] = "INFO"

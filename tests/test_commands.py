@@ -142,6 +142,7 @@ def test_a_database_that_can_t_be_used_is_one_line(tmp_path_factory: pytest.Temp
         ({"LEADGRAPH_DATABASE_URL": "nonsense"}, "LEADGRAPH_DATABASE_URL is no URL: write sqlite+aiosqlite:///FILE or"),
         ({"LEADGRAPH_DATABASE_URL": "mysql://x/y"}, "LEADGRAPH_DATABASE_URL: mysql is not among the drivers"),
         ({"LEADGRAPH_DATABASE_URL": "sqlite+aiosqlite://"}, "must name a file"),
+        ({"LEADGRAPH_LOG_LEVEL": "loud"}, "LEADGRAPH_LOG_LEVEL: "),
         ({"LEADGRAPH_READERS": "many"}, "LEADGRAPH_READERS: Input should be a valid integer"),
         ({"LEADGRAPH_DATABASE_URL": "postgresql+asyncpg://u:hush@127.0.0.1:1/x"}, "Connect call failed"),
     ],

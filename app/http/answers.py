@@ -233,7 +233,8 @@ def _variable(message: str) -> str | None:
 
 
 def _entry(error: LeadgraphError, request: str, at: GraphQLError | None = None) -> dict[str, Any]:
-    message = error.message if len(error.message) <= LONGEST_MESSAGE else f"{error.message[: LONGEST_MESSAGE - 1]}…"
+    message = error.message.replace("not to be None.", "not to be null.")  # the library speaks Python there
+    message = message if len(message) <= LONGEST_MESSAGE else f"{message[: LONGEST_MESSAGE - 1]}…"
     entry: dict[str, Any] = {"message": message}
     if at is not None and at.locations:
         entry["locations"] = [{"line": place.line, "column": place.column} for place in at.locations]

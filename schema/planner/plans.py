@@ -7,6 +7,7 @@ operation compiles nothing: its values are bound, one statement runs, and the an
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import orjson
@@ -17,7 +18,7 @@ from orjson import Fragment
 
 import schema.planner.stats  # noqa: F401  (it says how its kind of field is built)
 from app.actions.work import Caller, Role
-from app.errors import BadUserInput, InvalidCursor
+from app.errors import BadUserInput, InvalidCursor, shown
 from app.readers import Reading
 from app.rules.emails import fold_email
 from app.rules.ids import PREFIXES, prefix_of
@@ -211,7 +212,8 @@ class _Root:
         row, inside = self.on.scope.table(spec.model if isinstance(spec, b.ById | b.Own) else Lead)
         where = [inside]
         if isinstance(spec, b.ById):
-            where.append(row.c.id == self.on.leaf(args.origins[spec.argument], _id, sa.Text))
+            make = partial(_exact, path=f"{self.path}.{spec.argument}")
+            where.append(row.c.id == self.on.leaf(args.origins[spec.argument], make, sa.Text))
         elif isinstance(spec, b.ByReference):
             where.append(self._referred(row, args))
         elif not isinstance(spec, b.Own):
@@ -221,9 +223,12 @@ class _Root:
     def _referred(self, row: b.Row, args: Arguments) -> Expression:
         """Find the lead that a `LeadRef` names, as the one key that it has says."""
         [(key, _value)] = args.values["by"].items()
-        column, make = {"id": ("id", _id), "crmId": ("crm_id", _id), "email": ("email_key", lambda text: fold_email(_id(text).strip()))}[
-            key
-        ]
+        exact = partial(_exact, path=f"{self.path}.by.{key}")
+        column = {"id": "id", "crmId": "crm_id", "email": "email_key"}[key]
+
+        def make(text: Any) -> str:
+            return fold_email(exact(text).strip()) if key == "email" else exact(text)
+
         return row.c[column] == self.on.leaf(args.origins["by"].child(key), make, sa.Text)
 
     def _row(self, query: sa.Select[Any], row: b.Row, type_: GraphQLObjectType) -> tuple[sa.Select[*tuple[Any, ...]], Finish]:
@@ -267,11 +272,11 @@ class _Root:
         """Objects by id, whatever their types: which types there are is what the ids' prefixes say."""
         origin = args.origins["ids" if many else "id"]
         by_prefix = {PREFIXES[name]: name for name in self.plans.bindings.models if name in PREFIXES}
-        path = f"{self.path}.ids"
+        path = f"{self.path}.{'ids' if many else 'id'}"
 
         def look(values: BindValues) -> tuple[Any, tuple[Any, ...]]:
             asked = origin.get(values.variables)
-            ids = [_id(text) for text in (asked if many else [asked])]
+            ids = [_exact(text, f"{path}[{place}]") for place, text in enumerate(asked)] if many else [_exact(asked, path)]
             if len(ids) > 200:
                 raise BadUserInput(f"{path}: {len(ids)} ids, at most 200", argument=path)
             prefixes = frozenset(prefix for text in ids if (prefix := prefix_of(text)) in by_prefix)
@@ -319,10 +324,10 @@ class _Root:
         return statement, finish
 
 
-def _id(text: Any) -> str:
+def _exact(text: Any, path: str) -> str:
     """Check an id or another exact text: what no text can hold is refused, all else simply is not found."""
     if "\0" in text:
-        raise BadUserInput("an id with a NUL in it is no id", argument="id")
+        raise BadUserInput(f"{path} {shown(text)}: a NUL is in no text", argument=path)
     return str(text)
 
 

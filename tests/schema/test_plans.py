@@ -94,6 +94,10 @@ async def test_a_reference_that_names_nothing_or_two_things_is_the_clients_mista
         ('mutation { leadCreate(input: {email: "a@example.com", optInAt: "2020-01-01"}) { lead { id } } }', "input.optInAt"),
         ('mutation { leadCreate(input: {email: "a@example.com", attributes: [1]}) { lead { id } } }', "input.attributes"),
         ('{ leads(search: "a\\u0000b") { totalCount } }', "leads.search"),
+        ('{ lead(by: {email: "a\\u0000"}) { id } }', "lead.by.email"),
+        ('{ mine: node(id: "a\\u0000") { id } }', "mine.id"),
+        ('{ nodes(ids: ["x", "a\\u0000"]) { id } }', "nodes.ids[1]"),
+        ('{ campaign(id: "a\\u0000") { id } }', "campaign.id"),
     ],
 )
 async def test_a_literal_that_breaks_a_rule_is_named_by_its_place(api, text, argument):

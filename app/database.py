@@ -141,14 +141,18 @@ def packed(table: sa.Table, rows: Iterable[dict[str, Any]], names: Sequence[str]
 
     PostgreSQL reads members by name; SQLite reads them by place in half the time.
     """
-    json_types = [(place, kind) for place, name in enumerate(names) if isinstance(kind := table.c[name].type, Json)]
+    json_types = [(place, kind, dict[int, Any]()) for place, name in enumerate(names) if isinstance(kind := table.c[name].type, Json)]
     out: list[Any] = []
     for row in rows:
         chosen = [row[name] for name in names]
-        for place, kind in json_types:
-            if chosen[place] is not None:
-                text = kind.write(chosen[place])
-                chosen[place] = orjson.Fragment(text) if postgres else text
+        for place, kind, written in json_types:
+            if (value := chosen[place]) is not None:
+                # Leads that are alike share the very list of what their score is made of.
+                text = written.get(id(value))
+                if text is None:
+                    text = kind.write(value)
+                    text = written[id(value)] = orjson.Fragment(text) if postgres else text
+                chosen[place] = text
         out.append(dict(zip(names, chosen, strict=True)) if postgres else chosen)
     return orjson.dumps(out, option=orjson.OPT_PASSTHROUGH_DATETIME, default=_plain).decode()
 

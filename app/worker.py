@@ -247,6 +247,7 @@ class Worker:
                 await jobs.succeed(connection, job, _now())
             else:
                 await jobs.checkpoint(connection, job, step.checkpoint, progress=step.progress, lease_until=self._lease())
+            await work.beside(connection.commit())
         job["checkpoint"] = step.checkpoint
         show(step.progress)
         return step.checkpoint is None

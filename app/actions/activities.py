@@ -97,23 +97,30 @@ async def record(work: Work, entries: Sequence[Entry]) -> list[dict[str, Any]]:
 
     Call it when the business rows are written: from here to the commit nobody else of the workspace gets a number.
     """
-    if not entries:
+    return await record_rows(work, [unnumbered(work, entry) for entry in entries])
+
+
+async def record_rows(work: Work, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Do what `record` does with entries that are `unnumbered` rows already."""
+    if not rows:
         return []
-    taken = await work.rows(_TAKE_NUMBERS, {"count": len(entries)})
+    taken = await work.rows(_TAKE_NUMBERS, {"count": len(rows)})
     last = taken[0]["sequence"]
-    first = last - len(entries) + 1
+    first = last - len(rows) + 1
     work.recorded = (work.recorded[0] if work.recorded else first, last)
-    rows = [_row(work, entry, sequence) for sequence, entry in enumerate(entries, first)]
-    await insert_rows(work.connection, ACTIVITY, rows)
+    for sequence, row in enumerate(rows, first):
+        row["sequence"] = sequence
+    await work.beside(insert_rows(work.connection, ACTIVITY, rows))
     await set_off(work, rows)
     return rows
 
 
-def _row(work: Work, entry: Entry, sequence: int) -> dict[str, Any]:
+def unnumbered(work: Work, entry: Entry) -> dict[str, Any]:
+    """Make the row of an entry, its number still 0."""
     return {
         "workspace_id": work.workspace,
         "id": new_id("act"),
-        "sequence": sequence,
+        "sequence": 0,
         "kind": entry.kind.value,
         "event": entry.event,
         "event_folded": None if entry.event is None else fold(entry.event),

@@ -4,15 +4,16 @@ Whoever changes leads decides first and makes a `Move` of each decision; `settle
 statements that does not depend on how many there are.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import chain
 from typing import Any
 
 import sqlalchemy as sa
 
 from app.actions import emails, lead_search
-from app.actions.activities import ActivityKind, Entry, change, record
+from app.actions.activities import ActivityKind, Entry, change, record_rows, unnumbered
 from app.actions.lead_rows import field_changes
 from app.actions.races import RaceLost
 from app.actions.references import LEAD
@@ -67,11 +68,32 @@ async def settle(work: Work, moves: Sequence[Move], *, auto_score: bool = True) 
     else:
         _keep_scores(moves)
     nets = _nets(moves)
+    told: list[dict[str, Any]] = []
+    cancelled: dict[tuple[str | None, str], list[Entry]] = {}
+    telling = _telling(work, moves, cancelled, told)
+    if len(moves) >= MANY and not any(move.was_in - move.is_in for move in moves):
+        work.meanwhile = chain(telling, work.meanwhile or ())
     await _write_leads(work, nets)
     await _write_memberships(work, nets)
     await _write_search(work, nets)
-    cancelled = await _cancel_emails(work, moves)
-    await record(work, [entry for move in moves for entry in _entries(move, cancelled)])
+    cancelled |= await _cancel_emails(work, moves)
+    for _ in telling:
+        pass
+    await record_rows(work, told)
+
+
+#: Moves that are told at a time while the database writes the leads: about a millisecond.
+_BIT = 50
+
+
+def _telling(
+    work: Work, moves: Iterable[Move], cancelled: Mapping[tuple[str | None, str], list[Entry]], told: list[dict[str, Any]]
+) -> Iterator[None]:
+    """Make the rows of the log, bit by bit."""
+    for count, move in enumerate(moves, 1):
+        told += [unnumbered(work, entry) for entry in _entries(move, cancelled)]
+        if count % _BIT == 0:
+            yield
 
 
 def _score(moves: Iterable[Move], scorer: Scorer) -> None:
@@ -117,13 +139,13 @@ async def _write_leads(work: Work, nets: Sequence[Move]) -> None:
     freed = await _free(work, known, nets)
     # In this order in every transaction, so that two that bring the same people wait for each other in no circle.
     new = sorted((net.after for net in nets if net.before is None), key=lambda row: (row["email_key"] or "", row["crm_id"] or ""))
-    inserted = await insert_rows(work.connection, LEAD, new, ignore=True, returning=["id"])
+    inserted = await work.beside(insert_rows(work.connection, LEAD, new, ignore=True, returning=["id"]))
     if len(inserted) < len(new):
         raise RaceLost
     changed = [net for net in known if net.before is not None and net.before["version"] != net.after["version"]]
     scored = [net for net in known if net.before is not None and net.before["version"] == net.after["version"]]
     columns = _LEAD_COLUMNS if freed else _touched(changed)
-    await update_rows(work.connection, LEAD, work.workspace, [_only(net.after, columns) for net in changed])
+    await work.beside(update_rows(work.connection, LEAD, work.workspace, [_only(net.after, columns) for net in changed]))
     await update_rows(work.connection, LEAD, work.workspace, [_only(net.after, _SCORE_COLUMNS) for net in scored])
 
 
@@ -198,8 +220,8 @@ def _leave(*, postgres: bool) -> sa.Delete:
 
 async def _write_search(work: Work, nets: Iterable[Move]) -> None:
     other = [net for net in nets if net.before is None or net.before["search_text"] != net.after["search_text"]]
-    await lead_search.forget(work, [net.lead_id for net in other if net.before is not None])
-    await lead_search.remember(work, [net.after for net in other])
+    await work.beside(lead_search.forget(work, [net.lead_id for net in other if net.before is not None]))
+    await work.beside(lead_search.remember(work, [net.after for net in other]))
 
 
 async def _cancel_emails(work: Work, moves: Iterable[Move]) -> dict[tuple[str | None, str], list[Entry]]:
@@ -215,7 +237,7 @@ async def _cancel_emails(work: Work, moves: Iterable[Move]) -> dict[tuple[str | 
     return cancelled
 
 
-def _entries(move: Move, cancelled: dict[tuple[str | None, str], list[Entry]]) -> Iterator[Entry]:
+def _entries(move: Move, cancelled: Mapping[tuple[str | None, str], list[Entry]]) -> Iterator[Entry]:
     score, lead_id = move.after["quality_score"], move.lead_id
     scored = [] if score == move.score_before else [change("qualityScore", move.score_before, score)]
     if move.before is None:

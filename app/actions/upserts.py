@@ -76,12 +76,12 @@ class Draft:
 
 
 @dataclass(frozen=True, slots=True)
-class _Manner:
+class Manner:
     """How all rows of a batch are applied."""
 
     on_match: OnMatch
     campaign_id: str | None
-    source: str
+    source: str  #: Of new leads that name none.
 
 
 async def upsert_many(
@@ -108,11 +108,25 @@ async def upsert_many(
         raise BadUserInput(f"input.leads: {len(rows):,} rows given, 1 to {MOST:,} are taken", argument="input.leads")
     clears = on_match is OnMatch.UPDATE if clearing is None else clearing and on_match is OnMatch.UPDATE
     drafts = [read_draft(row, clearing=clears) for row in rows]
-    manner = _Manner(on_match, campaign_id, source)
+    manner = Manner(on_match, campaign_id, source)
+    return await upsert_drafts(work, drafts, manner, error_policy=error_policy, auto_score=auto_score, dry_run=dry_run, batch=batch)
+
+
+async def upsert_drafts(
+    work: Work,
+    drafts: Sequence[Draft],
+    manner: Manner,
+    *,
+    error_policy: ErrorPolicy = ErrorPolicy.REJECT_ROWS,
+    auto_score: bool = True,
+    dry_run: bool = False,
+    batch: bool = True,
+) -> UpsertReport:
+    """Do what `upsert_many` does with rows that have been read already, however many. Raises CampaignNotFound."""
 
     async def attempt() -> UpsertReport:
-        if campaign_id is not None:
-            await _refuse_unknown(work, campaign_id)
+        if manner.campaign_id is not None:
+            await _refuse_unknown(work, manner.campaign_id)
         known = await load_known(work, [draft.fields for draft in drafts if not draft.errors])
         results, moves = _decide(work, drafts, known, manner)
         if error_policy is ErrorPolicy.REJECT_ALL and any(result.errors for result in results):
@@ -134,16 +148,13 @@ async def upsert_many(
         work.batch_id = batch_before
 
 
-async def rehearse(
-    work: Work, rows: Sequence[Mapping[str, Any]], trial: Trial, *, campaign_id: str | None, on_match: OnMatch, source: str
-) -> UpsertReport:
+async def rehearse(work: Work, drafts: Sequence[Draft], manner: Manner, trial: Trial) -> UpsertReport:
     """Tell what a piece of a file would do after the pieces that the trial knows; nothing is locked, and nothing is written."""
-    drafts = [read_draft(row, clearing=False) for row in rows]
-    if campaign_id is not None:
-        await _refuse_unknown(work, campaign_id)
+    if manner.campaign_id is not None:
+        await _refuse_unknown(work, manner.campaign_id)
     named = [draft.fields for draft in drafts if not draft.errors]
     known = trial.over(await load_known(work, named, lock=False), named)
-    results, moves = _decide(work, drafts, known, _Manner(on_match, campaign_id, source))
+    results, moves = _decide(work, drafts, known, manner)
     trial.take(moves)
     return _report(results, None)
 
@@ -162,7 +173,7 @@ async def _refuse_unknown(work: Work, campaign_id: str) -> None:
         raise CampaignNotFound(argument=argument)
 
 
-def _decide(work: Work, drafts: Sequence[Draft], known: KnownLeads, manner: _Manner) -> tuple[list[RowResult], list[Move]]:
+def _decide(work: Work, drafts: Sequence[Draft], known: KnownLeads, manner: Manner) -> tuple[list[RowResult], list[Move]]:
     """Decide each row on top of those before it. Nothing is asked of the database here, and nothing is written."""
     results: list[RowResult] = []
     moves: list[Move] = []
@@ -182,7 +193,7 @@ def _decide(work: Work, drafts: Sequence[Draft], known: KnownLeads, manner: _Man
     return results, moves
 
 
-def _decide_row(work: Work, fields: Mapping[str, Any], known: KnownLeads, manner: _Manner) -> tuple[RowOutcome, Move]:
+def _decide_row(work: Work, fields: Mapping[str, Any], known: KnownLeads, manner: Manner) -> tuple[RowOutcome, Move]:
     lead = known.match(fields)
     joins = frozenset([manner.campaign_id]) if manner.campaign_id is not None else frozenset[str]()
     if lead is None:

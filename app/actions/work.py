@@ -1,15 +1,18 @@
 """What a verb works with: the transaction, who asks, in which workspace, and the one moment at which all of it happens."""
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Coroutine, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.errors import Forbidden
+
+Result = TypeVar("Result")
 
 
 class Role(StrEnum):
@@ -63,6 +66,8 @@ class Work:
     depth: int = 0
     #: The automations that were not set off because the chain would have become too long.
     cut_off: list[str] = field(default_factory=list)
+    #: What there is to compute while the database is busy with a long statement, about a millisecond of it at a time.
+    meanwhile: Iterator[None] | None = None
 
     @property
     def workspace(self) -> str:
@@ -78,6 +83,24 @@ class Work:
         """Run a statement that reads (or returns) and give its rows by column name; `:workspace` is bound."""
         result = await self.connection.execute(statement, {"workspace": self.workspace, **(binds or {})})
         return [dict(row) for row in result.mappings()]
+
+    async def beside(self, statement: Coroutine[Any, Any, Result]) -> Result:
+        """Run what takes the database long, and get on with what is to be computed `meanwhile`."""
+        if self.meanwhile is None:
+            return await statement
+        running = asyncio.ensure_future(statement)
+        try:
+            # A turn first, for the statement to set out; then one after each bit, to see whether it is back.
+            await asyncio.sleep(0)
+            for _ in self.meanwhile:
+                await asyncio.sleep(0)
+                if running.done():
+                    break
+        except BaseException:
+            running.cancel()
+            await asyncio.wait([running])
+            raise
+        return await running
 
     async def row(self, statement: sa.Executable, binds: Mapping[str, Any] | None = None) -> dict[str, Any] | None:
         """Give the first row, or None."""

@@ -38,5 +38,6 @@ def search_words(query: str) -> list[str]:
 def search_text(*texts: str | None) -> str:
     """Join the distinct words of all the texts by single spaces: what `search` looks in."""
     # Each folded by itself, for names and firms come again; the space between them keeps one from changing the next.
-    found = _WORD.findall(" ".join([fold(text) for text in texts if text]))
-    return " ".join(dict.fromkeys([word[:WORD_LENGTH] for word in found]))
+    text = " ".join([fold(text) for text in texts if text])
+    found = _WORD.findall(text)
+    return " ".join(dict.fromkeys([word[:WORD_LENGTH] for word in found] if len(text) > WORD_LENGTH else found))

@@ -35,7 +35,7 @@ NO_SOURCE = 0.2
 _NEUTRAL_MATCH = 7
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: one is made for every lead that is scored, and that takes three times as long
 class Profile:
     """What of a lead counts for its score; None where it is blank."""
 

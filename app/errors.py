@@ -124,6 +124,11 @@ class InvalidCursor(LeadgraphError):
 
     code = Code.INVALID_CURSOR
 
+    def __init__(self, *, argument: str | None = None) -> None:
+        super().__init__(argument=argument)
+        if argument is not None:
+            self.message = f"{argument}: {self.message}"
+
 
 class Unauthenticated(LeadgraphError):
     """Send a valid API key or token: `Authorization: Bearer KEY`."""

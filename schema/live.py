@@ -37,6 +37,8 @@ from schema.planner.plans import Plans, variables_of
 
 #: Names beside those of the document; none can have a space in it.
 _SIZE, _PLACE = "size of the page", "place in the log"
+#: The argument whose cursor is refused.
+_AFTER = "after"
 _CURSOR, _STATUS = "cursor of the edge", "status of the job"
 #: States that a job does not leave.
 _ENDED = {JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.CANCELLED}
@@ -110,9 +112,12 @@ class LiveLog(Asked):
         after, prefix = arguments.get("after"), cursors.prefix(asked["caller"].workspace_id, b"log")
         position = None
         if after is not None:
-            [position] = cursors.decode(after, prefix, 1)
+            try:
+                [position] = cursors.decode(after, prefix, 1)
+            except InvalidCursor as error:
+                raise InvalidCursor(argument=_AFTER) from error
             if type(position) is not int or not 0 <= position < 2**63:
-                raise InvalidCursor
+                raise InvalidCursor(argument=_AFTER)
         return cls(after=position, **asked)
 
     @staticmethod
@@ -128,7 +133,7 @@ class LiveLog(Asked):
         if self.after is None:
             return last
         if self.after > last:
-            raise InvalidCursor
+            raise InvalidCursor(argument=_AFTER)
         return self.after
 
     async def read(self, reading: Reading, position: int, last: int, size: int) -> Stretch:

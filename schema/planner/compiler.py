@@ -18,6 +18,7 @@ from graphql.execution.values import VariableValues, get_argument_values
 from sqlalchemy.sql.visitors import iterate
 
 from app.database import table_of
+from app.errors import InvalidCursor
 from schema.planner import bindings as b
 from schema.planner.dialects import Dialect, Expression, Kind, Leaf, text
 from schema.planner.origins import Bind, BindValues, Built, Constant, Origin, Probe, origin_of
@@ -83,6 +84,8 @@ class Compiler:
     pattern: list[Any] = field(default_factory=list)
     #: Conditions under which the answer is INVALID_CURSOR.
     guards: list[Expression] = field(default_factory=list)
+    #: The arguments that the guards are about.
+    guarded: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.workspace: Expression = sa.bindparam("workspace", type_=sa.Text)
@@ -114,6 +117,10 @@ class Compiler:
         return self.bind(lambda values: values.found[place][index], type_)
 
     # Selections
+
+    def ahead(self) -> InvalidCursor:
+        """Refuse the position of the log that a guard found to be ahead of it."""
+        return InvalidCursor(argument=self.guarded[0] if len(self.guarded) == 1 else None)
 
     def arguments(self, owner: GraphQLObjectType, details: Details, path: str) -> Arguments:
         """Read a field's arguments."""

@@ -79,26 +79,31 @@ class Connection:
         return make
 
     def _probe_cursor(self) -> int:
-        origin, length = self.args.origins[self.asked.cursor or ""], len(self.keys)
+        name = self.asked.cursor or ""
+        origin, length, path = self.args.origins[name], len(self.keys), f"{self.args.path}.{name}"
         types = [self.rows.c[key.column].type for key in self.keys]
         postgres = self.on.dialect.core.name == "postgresql"
 
         def look(values: BindValues) -> tuple[Any, tuple[Any, ...]]:
-            found = cursors.decode(origin.get(values.variables), self.prefix(values), length)
-            for value, type_, key in zip(found, types, self.keys, strict=True):
-                pages.check_key(value, type_, key)
+            try:
+                found = cursors.decode(origin.get(values.variables), self.prefix(values), length)
+                for value, type_, key in zip(found, types, self.keys, strict=True):
+                    pages.check_key(value, type_, key)
+            except InvalidCursor as error:
+                raise InvalidCursor(argument=path) from error
             typed = tuple(pages.key_value(value, type_, postgres=postgres) for value, type_ in zip(found, types, strict=True))
             return tuple(value is None for value in typed), typed
 
         self._nulls, place = self.on.probe(look)
         if self.spec.log:
-            self._guard(place)
+            self._guard(place, path)
         return place
 
-    def _guard(self, place: int) -> None:
+    def _guard(self, place: int, path: str) -> None:
         counter, inside = self.on.scope.table(WorkspaceCounter)
         last = sa.select(counter.c.sequence).where(inside).scalar_subquery()
         self.on.guards.append(self.on.found(place, 0, sa.BigInteger) > last)
+        self.on.guarded.append(path)
 
     def _cursor_values(self) -> list[Expression | None]:
         return [
@@ -338,7 +343,7 @@ class Connection:
 
         def finish(rows: list[Any], values: BindValues) -> Any:
             if guard is not None and rows[0][guard]:
-                raise InvalidCursor
+                raise self.on.ahead()
             found = [row for row in rows if row[here] is not None] if single else rows
             most = size.get(values.variables)
             ahead = len(found) > most

@@ -18,7 +18,7 @@ from orjson import Fragment
 
 import schema.planner.stats  # noqa: F401  (it says how its kind of field is built)
 from app.actions.work import Caller, Role
-from app.errors import BadUserInput, InvalidCursor, shown
+from app.errors import BadUserInput, shown
 from app.readers import Reading
 from app.rules.emails import fold_email
 from app.rules.ids import PREFIXES, prefix_of
@@ -247,7 +247,7 @@ class _Root:
             if not rows:
                 return None
             if guarded and rows[0][-1]:
-                raise InvalidCursor
+                raise self.on.ahead()
             return Fragment(orjson.dumps(shape(rows[0]), option=orjson.OPT_UTC_Z))
 
         return query.add_columns(*columns), finish
@@ -262,7 +262,7 @@ class _Root:
             if text is None:
                 return None  # there is no such object, whatever was asked of it
             if guarded and rows[0][1]:
-                raise InvalidCursor
+                raise self.on.ahead()
             return compact(text) if postgres else Fragment(text.encode())
 
         guard = [sa.or_(*self.on.guards)] if guarded else []
@@ -312,7 +312,7 @@ class _Root:
 
         def finish(rows: list[Any], values: BindValues) -> Any:
             if guards and rows[0][2]:
-                raise InvalidCursor
+                raise self.on.ahead()
             found = {row[0]: compact(row[1]) if postgres else Fragment(row[1].encode()) for row in rows if row[0] is not None}
             if many is None:
                 return found

@@ -164,7 +164,8 @@ async def test_a_cursor_is_of_its_list_alone(api, stranger, people):
         {"after": cursor, "where": {"status": {"eq": "NEW"}}},
         {"after": cursor, "orderBy": [{"field": "EMAIL"}]},
     ):
-        assert (await api.error(text, **variables))["extensions"]["code"] == "INVALID_CURSOR"
+        told = (await api.error(text, **variables))["extensions"]
+        assert (told["code"], told["argument"]) == ("INVALID_CURSOR", "leads.after")
     assert (await stranger.error(text, after=cursor))["extensions"]["code"] == "INVALID_CURSOR"
 
 
@@ -269,9 +270,10 @@ async def test_a_position_ahead_of_the_log_is_refused(api, people):
     from schema.planner import cursors
 
     ahead = cursors.encode(cursors.prefix(api.caller.workspace_id, b"log"), [10_000])
-    assert (await api.error("activities/list", after=ahead))["extensions"]["code"] == "INVALID_CURSOR"
     nested = "query Q($after: String) { leads { nodes { activities(after: $after) { nodes { id } } } } }"
-    assert (await api.error(nested, after=ahead))["extensions"]["code"] == "INVALID_CURSOR"
+    for text, argument in (("activities/list", "activities.after"), (nested, "leads.nodes.activities.after")):
+        told = (await api.error(text, after=ahead))["extensions"]
+        assert (told["code"], told["argument"]) == ("INVALID_CURSOR", argument)
 
 
 async def test_a_campaign_tells_its_figures_in_one_statement(api, people, statements):

@@ -20,7 +20,7 @@ from app.commands.databases import current
 from app.commands.terminal import Failure, bar, one_line
 from app.database import Database, lock_workspace
 from app.errors import BadUserInput, CampaignNotFound, shown
-from app.rules.columns import ATTRIBUTES
+from app.rules.columns import ATTRIBUTES, COMPUTED
 from app.rules.files import FileRow, rejected_header, rejected_row
 from app.rules.uploads import Table, UnknownColumns
 from app.worker import Worker
@@ -108,18 +108,20 @@ async def _import(asked: Asked) -> dict[str, int]:
                     typer.echo(f"line {row.line}: {'; '.join(error.message for error in row.errors)}", err=True)
                     reject(row)
                 await run.tidy()
-    typer.echo(_columns(mapping), err=True)
+    typer.echo(_columns(table, mapping), err=True)
     return counts
 
 
-def _columns(mapping: Sequence[tuple[str, str | None]]) -> str:
+def _columns(table: Table, mapping: Sequence[tuple[str, str | None]]) -> str:
     """Say which column goes where, so that a wrong guess is seen before it matters."""
     fields = [f"{column} → {field_}" for column, field_ in mapping if field_ and not field_.startswith(ATTRIBUTES)]
     kept = [column for column, field_ in mapping if field_ and field_.startswith(ATTRIBUTES)]
     left = [column for column, field_ in mapping if not field_ and column.strip()]
-    parts = [", ".join(fields), f"kept as attributes: {', '.join(kept)}" if kept else "", f"left out: {', '.join(left)}" if left else ""]
+    computed = [left.pop(left.index(column)) for column in COMPUTED if table.exported and column in left]
+    told = {"kept as attributes": kept, "left out": left, "left out, as nobody can set them": computed}
+    parts = [", ".join(fields), *(f"{words}: {', '.join(columns)}" for words, columns in told.items() if columns)]
     # A header may hold what a terminal would obey.
-    said = " ".join("; ".join(part for part in parts if part).split())
+    said = " ".join("; ".join(parts).split())
     return "Columns: " + "".join(character for character in said if character.isprintable())
 
 

@@ -8,6 +8,12 @@ from app.rules.fields import LEAD_FIELDS
 from app.rules.folding import words
 
 ATTRIBUTES = "attributes."
+#: The field that holds the caller's own as one JSON object. By its name alone a column fills it in our own exports only.
+OBJECT = "attributes"
+#: Columns of an export that nobody can set.
+COMPUTED = ("qualityScore", "createdAt", "updatedAt", "lastActivityAt", "version")
+#: Names that no other program gives its columns together: a file with both is an export of ours, whatever was cut from it or added.
+_EXPORTED = {"qualityScore", "lastActivityAt"}
 
 #: Folded, without anything but letters and digits; the contract's own names come on top.
 SYNONYMS: dict[str, str] = {
@@ -51,6 +57,11 @@ def find_field(header: str) -> str | None:
     return _BY_HEADER.get("".join(words(name)))
 
 
+def is_export(columns: Sequence[str]) -> bool:
+    """Tell by its header whether a file is an export of ours."""
+    return _EXPORTED.issubset(columns)
+
+
 def closest(header: str) -> str | None:
     """Give the field that was likely meant, for a "did you mean"."""
     near = get_close_matches("".join(words(header[:100])), _BY_HEADER, n=1)
@@ -90,7 +101,7 @@ def _given_field(column: str, field: str | None, columns: Sequence[str]) -> str 
     name = (field or "").strip()
     if not name:
         return None
-    if name in _NAMES or (name.startswith(ATTRIBUTES) and len(name) > len(ATTRIBUTES)):
+    if name in (*_NAMES, OBJECT) or (name.startswith(ATTRIBUTES) and len(name) > len(ATTRIBUTES)):
         return name
     raise ValueError(f"A lead has no field {shown(name)}{_did_you_mean(find_field(name) or closest(name))}")
 

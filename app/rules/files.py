@@ -12,7 +12,10 @@ from io import TextIOWrapper
 from itertools import islice
 from typing import Any, BinaryIO, NamedTuple, TextIO
 
+import orjson
+
 from app.errors import shown
+from app.rules.columns import OBJECT, is_export
 from app.rules.fields import ErrorCode, FieldError
 from app.rules.texts import TEXT_BYTES
 
@@ -45,6 +48,32 @@ class FileRow(NamedTuple):
     errors: list[FieldError]
 
 
+class Head(NamedTuple):
+    """What the header of a file says of its rows."""
+
+    columns: list[str]
+    #: Cells before a row's own: the two of a file of rejected rows.
+    before: int = 0
+    #: It is an export of leads.
+    exported: bool = False
+
+    def row(self, line: int, cells: list[str]) -> FileRow:
+        """Read the cells of a row: those of our own files lose the apostrophes that we put before them."""
+        if not (self.before or self.exported):
+            return FileRow(line, cells, mistakes(self.columns, cells))
+        own = [_bare(cell) for cell in cells[self.before :]]
+        return FileRow(line, own, mistakes(self.columns, own, OBJECT if self.exported else None))
+
+
+def read_head(cells: Sequence[str]) -> Head:
+    """Read the first row of a file; an export and a file of rejected rows are known by it."""
+    columns = [cell.strip() for cell in cells]
+    before = len(REJECTED_COLUMNS) if tuple(columns[: len(REJECTED_COLUMNS)]) == REJECTED_COLUMNS else 0
+    if before:
+        columns = [_bare(column) for column in columns[before:]]
+    return Head(columns, before, is_export(columns))
+
+
 @dataclass(frozen=True, slots=True)
 class CsvFile:
     """A CSV file that was looked through: how to read it, and what its columns are called."""
@@ -54,11 +83,19 @@ class CsvFile:
     #: The encoding is a guess: another of eight bits would have been valid too.
     guessed: bool
     separator: str
-    columns: list[str]
+    head: Head
     #: Physical lines of the whole file.
     lines: int
-    #: It is a file of rejected rows, as `rejected_row` writes it; its own two columns are in none of its rows.
-    rejected: bool
+
+    @property
+    def columns(self) -> list[str]:
+        """The names of its columns."""
+        return self.head.columns
+
+    @property
+    def exported(self) -> bool:
+        """Tell whether it is an export of ours."""
+        return self.head.exported
 
     def rows(self) -> Iterator[FileRow]:
         """Read the rows after the header. A line without any text in its cells is no row."""
@@ -67,18 +104,17 @@ class CsvFile:
                 if broken:
                     yield FileRow(line, [], [FieldError(ErrorCode.INVALID, broken, None)])
                     continue
-                own = [_bare(cell) for cell in cells[len(REJECTED_COLUMNS) :]] if self.rejected else cells
-                yield FileRow(line, own, mistakes(self.columns, own))
+                yield self.head.row(line, cells)
 
 
-def mistakes(columns: Sequence[str], cells: Sequence[str]) -> list[FieldError]:
-    """Tell what is wrong with the form of a row: the number of its cells, the length of one."""
+def mistakes(columns: Sequence[str], cells: Sequence[str], long: str | None = None) -> list[FieldError]:
+    """Tell what is wrong with the form of a row: the number of its cells, the length of one (not of column `long`)."""
     found = []
     if len(cells) != len(columns):
         found.append(FieldError(ErrorCode.INVALID, f"the row has {len(cells)} cells, the header has {len(columns)}", None))
     if sum(map(len, cells)) * 4 > TEXT_BYTES:  # the row as a whole first: hardly any is that long
         for column, cell in zip(columns, cells, strict=False):
-            if len(cell) * 4 > TEXT_BYTES and len(cell.encode()) > TEXT_BYTES:
+            if len(cell) * 4 > TEXT_BYTES and column != long and len(cell.encode()) > TEXT_BYTES:
                 found.append(FieldError(ErrorCode.TOO_LONG, f"column {shown(column)}: longer than {TEXT_BYTES:,} bytes", None))
     return found
 
@@ -98,11 +134,7 @@ def read_csv(file: BinaryIO, encoding: str | None = None) -> CsvFile:
         raise ValueError(f"the header cannot be read: {broken}")
     if not cells:
         raise ValueError("the file is empty: its first line must name the columns")
-    columns = [cell.strip() for cell in cells]
-    rejected = tuple(columns[: len(REJECTED_COLUMNS)]) == REJECTED_COLUMNS
-    if rejected:
-        columns = [_bare(column) for column in columns[len(REJECTED_COLUMNS) :]]
-    return CsvFile(file, encoding, guessed, separator, columns, lines, rejected)
+    return CsvFile(file, encoding, guessed, separator, read_head(cells), lines)
 
 
 def _survey(file: BinaryIO, asked: str | None) -> tuple[str, bool, int]:
@@ -200,7 +232,7 @@ def with_attributes(mapping: Iterable[tuple[str, str | None]], settled: Containe
 
 
 def row_reader(fields: Sequence[str | None]) -> "RowReader":
-    """Prepare to read cells as lead fields: for each column its field, `attributes.NAME`, or None."""
+    """Prepare to read cells as lead fields: for each column its field, `attributes.NAME`, `attributes` for an object of them, or None."""
     plain = [(at, field) for at, field in enumerate(fields) if field and not field.startswith("attributes.")]
     own = [(at, field.removeprefix("attributes.")) for at, field in enumerate(fields) if field and field.startswith("attributes.")]
     return RowReader(plain, own)
@@ -215,9 +247,21 @@ class RowReader(NamedTuple):
     def read(self, cells: Sequence[str]) -> dict[str, Any]:
         """Give what the row sets; a blank cell is not given, so that a file never clears."""
         row: dict[str, Any] = {field: cells[at] for at, field in self.fields if cells[at] and not cells[at].isspace()}
-        if own := {key: cells[at].strip() for at, key in self.attributes if cells[at] and not cells[at].isspace()}:
-            row["attributes"] = own
+        own = {key: cells[at].strip() for at, key in self.attributes if cells[at] and not cells[at].isspace()}
+        if OBJECT in row:
+            row[OBJECT] = _object(row[OBJECT], own)
+        elif own:
+            row[OBJECT] = own
         return row
+
+
+def _object(cell: str, own: dict[str, Any]) -> Any:
+    """Read a cell with a JSON object, beside the columns of single attributes; one with anything else stays, and its field refuses it."""
+    try:
+        given = orjson.loads(cell)
+    except orjson.JSONDecodeError:
+        return cell
+    return given | own if isinstance(given, dict) else cell
 
 
 def raw_row(columns: Sequence[str], cells: Sequence[str]) -> dict[str, str]:
@@ -242,7 +286,7 @@ def rejected_row(row: FileRow, errors: Iterable[FieldError]) -> list[str]:
 
     Line and reason come first, so that a row with too many or too few cells stays as it was.
     """
-    reasons = "; ".join(f"{error.field}: {error.message}" if error.field else error.message for error in errors)
+    reasons = "; ".join(error.message for error in errors)
     return [str(row.line), safe_cell(reasons), *map(safe_cell, row.cells)]
 
 

@@ -9,7 +9,7 @@ from typing import BinaryIO, Protocol
 import orjson
 
 from app.errors import shown
-from app.rules.columns import map_columns
+from app.rules.columns import COMPUTED, OBJECT, map_columns
 from app.rules.fields import ErrorCode, FieldError
 from app.rules.files import FileRow, read_csv, with_attributes
 from app.rules.workbooks import SIGNATURE, read_workbook
@@ -52,6 +52,10 @@ class Table(Protocol):
         """The names of its columns."""
 
     @property
+    def exported(self) -> bool:
+        """Tell whether it is an export of ours."""
+
+    @property
     def lines(self) -> int:
         """The lines of the whole file."""
 
@@ -83,7 +87,15 @@ def _encoding(name: str) -> str:
 
 
 def map_table(table: Table, given: Mapping[str, str | None], unknown: UnknownColumns) -> list[tuple[str, str | None]]:
-    """Give each column with the field that it fills, or None. Raises ValueError, worded for the user."""
+    """Give each column with the field that it fills, or None. Raises ValueError, worded for the user.
+
+    The columns of an export go where they came from, those that nobody can set nowhere.
+    """
+    if table.exported:
+        own = dict.fromkeys(COMPUTED) | {OBJECT: OBJECT}
+        given = {column: field for column, field in own.items() if column in table.columns} | {
+            column.strip(): field for column, field in given.items()
+        }
     mapping = map_columns(table.columns, given)
     if unknown is UnknownColumns.ATTRIBUTES:
         return with_attributes(mapping, {column.strip() for column in given})

@@ -9,7 +9,7 @@ from typing import Any, BinaryIO
 
 from python_calamine import CalamineError, CalamineSheet, CalamineWorkbook, SheetTypeEnum, SheetVisibleEnum
 
-from app.rules.files import FileRow, mistakes
+from app.rules.files import FileRow, Head, read_head
 
 SIGNATURE = b"PK\x03\x04"
 #: Bytes of a workbook's parts once they are unpacked: a few kilobytes can hold gigabytes.
@@ -29,8 +29,9 @@ class Workbook:
     guessed = False
     separator: str | None = None
 
-    def __init__(self, sheet: CalamineSheet, columns: list[str], header: int) -> None:
-        self._sheet, self.columns, self._header = sheet, columns, header
+    def __init__(self, sheet: CalamineSheet, head: Head, header: int) -> None:
+        self._sheet, self._head, self._header = sheet, head, header
+        self.columns, self.exported = head.columns, head.exported
         #: Rows of the whole sheet.
         self.lines = sheet.total_height
 
@@ -38,8 +39,7 @@ class Workbook:
         """Read the rows after the header. A row without any text in its cells is no row; empty cells at its end are none."""
         for line, cells in islice(_texts(self._sheet), self._header, None):
             if any(cell and not cell.isspace() for cell in cells):
-                own = _trimmed(cells, len(self.columns))
-                yield FileRow(line, own, mistakes(self.columns, own))
+                yield self._head.row(line, _trimmed(cells, self._head.before + len(self.columns)))
 
 
 def read_workbook(file: BinaryIO) -> Workbook:
@@ -61,8 +61,7 @@ def read_workbook(file: BinaryIO) -> Workbook:
         raise ValueError(f"{_NO_WORKBOOK} ({str(error).splitlines()[0][:100]})") from error
     for at, (_, cells) in enumerate(_texts(sheet), start=1):
         if any(cell and not cell.isspace() for cell in cells):
-            columns = [cell.strip() for cell in _trimmed(cells, 0)]
-            return Workbook(sheet, columns, at)
+            return Workbook(sheet, read_head(_trimmed(cells, 0)), at)
     raise ValueError("the file is empty: its first line must name the columns")
 
 

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 import sqlalchemy as sa
+from workbooks import sheet, xlsx
 
 from app.actions.batches import JobStatus
 from app.actions.jobs import JOB
@@ -188,48 +189,6 @@ async def test_the_caller_decides_about_unknown_columns_the_source_and_the_encod
     for encoding, words in (("utf-7", "there is no encoding 'utf-7'"), ("ascii", "no text in the encoding ascii")):
         [error] = (await send(api, "leads/import", LEADS, encoding=encoding)).json()["errors"]
         assert (error["extensions"]["argument"], words in error["message"]) == ("input.encoding", True)
-
-
-def xlsx(sheets):
-    """The smallest workbook: one sheet, of texts and numbers."""
-    out = io.BytesIO()
-    main = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
-    opened = '<Relationships xmlns="http://schemas.openxmlformats.org/package/2006/relationships">'
-    office = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
-    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as book:
-        book.writestr(
-            "[Content_Types].xml",
-            '<Types xmlns="http://schemas.openxmlformats.org/package/2006/content-types"><Default Extension="xml" '
-            'ContentType="application/xml"/><Default Extension="rels" '
-            'ContentType="application/vnd.openxmlformats-package.relationships+xml"/></Types>',
-        )
-        book.writestr(
-            "_rels/.rels",
-            f'{opened}<Relationship Id="r1" Type="{office}/officeDocument" Target="xl/workbook.xml"/></Relationships>',
-        )
-        book.writestr(
-            "xl/workbook.xml",
-            f'<workbook xmlns="{main}" xmlns:r="{office}"><sheets><sheet name="Leads" sheetId="1" r:id="r1"/></sheets></workbook>',
-        )
-        book.writestr(
-            "xl/_rels/workbook.xml.rels",
-            f'{opened}<Relationship Id="r1" Type="{office}/worksheet" Target="worksheets/sheet1.xml"/></Relationships>',
-        )
-        book.writestr("xl/worksheets/sheet1.xml", f'<worksheet xmlns="{main}"><sheetData>{sheets}</sheetData></worksheet>')
-    return out.getvalue()
-
-
-def cell(at, value):
-    if isinstance(value, str):
-        return f'<c r="{at}" t="inlineStr"><is><t>{value}</t></is></c>'
-    return f'<c r="{at}"><v>{value}</v></c>'
-
-
-def sheet(table):
-    return "".join(
-        f'<row r="{line}">{"".join(cell(f"{chr(65 + place)}{line}", value) for place, value in enumerate(cells) if value != "")}</row>'
-        for line, cells in table
-    )
 
 
 async def test_a_workbook_goes_in_with_its_numbers_and_its_lines(bring, rows):

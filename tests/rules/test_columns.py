@@ -2,8 +2,9 @@ import re
 
 import pytest
 
-from app.rules.columns import closest, find_field, map_columns
+from app.rules.columns import COMPUTED, closest, find_field, is_export, map_columns
 from app.rules.fields import LEAD_FIELDS
+from schema.exports import COLUMNS
 
 
 @pytest.mark.parametrize(
@@ -40,6 +41,12 @@ def test_a_caller_s_own_field_is_itself_and_what_nobody_knows_is_none():
     assert find_field("attributes.") is None
     assert find_field("shoe size") is None
     assert find_field("") is None
+
+
+def test_a_column_of_an_export_fills_a_field_or_is_computed():
+    assert set(COLUMNS) == {"id", *(field.name for field in LEAD_FIELDS), *COMPUTED}
+    assert is_export(COLUMNS)
+    assert not is_export(["id", "email", "createdAt", "updatedAt", "version"])
 
 
 def test_a_slip_of_the_finger_finds_what_was_meant():
@@ -91,7 +98,7 @@ def test_what_is_given_goes_before_what_a_name_says():
         (["email"], {"zzz": "phone"}, "The file has no column 'zzz'."),
         (["email", "x"], {"x": "fristName"}, "A lead has no field 'fristName': did you mean 'firstName'?"),
         (["email", "x"], {"x": "first_name"}, "A lead has no field 'first_name': did you mean 'firstName'?"),
-        (["email", "x"], {"x": "attributes"}, "A lead has no field 'attributes'."),
+        (["email", "x"], {"x": "attributes."}, "A lead has no field 'attributes.'."),
         (["email", "x"], {"x": "qqqq"}, "A lead has no field 'qqqq'."),
         (
             ["first name", "phone"],

@@ -1,4 +1,4 @@
-"""The tables of what is done in lanes: runs of automations and deliveries to webhooks, and what asks for them. As in `tables.py`."""
+"""The second page of `tables.py`: what is done in lanes, runs of automations and deliveries to webhooks, and what asks for them."""
 
 from datetime import datetime
 from typing import Any

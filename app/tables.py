@@ -1,4 +1,4 @@
-"""Every table on one page.
+"""Every table on one page, but for automations, webhooks and what they queue: those are on the next, `lane_tables.py`.
 
 Each row belongs to a workspace: primary keys start with `workspace_id`, foreign keys contain it. Text that is compared
 without regard to case and accents, or sorted, stands a second time in a `..._folded` column (`rules/folding.py`),

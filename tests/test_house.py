@@ -1,6 +1,9 @@
 """The house rules that a reader cannot check by eye: floors, the size of files, the documents, the printed schema."""
 
 import ast
+import re
+import tomllib
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -85,12 +88,97 @@ def test_only_the_doors_and_http_import_the_schema():
     } == set()
 
 
+#: What reaches for a database, the loop, the network, a file, a clock or chance.
+IMPURE = {
+    *("sqlalchemy", "sqlmodel", "alembic", "sqlite3", "aiosqlite", "asyncpg"),
+    *("asyncio", "threading", "concurrent", "subprocess", "socket", "os", "pathlib", "shutil", "tempfile"),
+    *("time", "secrets", "uuid", "uuid_utils"),
+}
+#: The rules that reach for such: names are made of the clock and chance, and no rule decides by either; `inet_aton` reads a text.
+EXCEPTIONS = {"app.rules.ids": {"secrets", "uuid_utils"}, "app.rules.webhook_urls": {"socket"}}
+
+
+def impurities(text):
+    """Name what of a module is no pure function of values."""
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Import):
+            yield from {alias.name.partition(".")[0] for alias in node.names} & IMPURE
+        elif isinstance(node, ast.ImportFrom):
+            yield from {(node.module or "").partition(".")[0]} & IMPURE
+        elif isinstance(node, ast.AsyncFunctionDef | ast.Await | ast.AsyncFor | ast.AsyncWith):
+            yield type(node).__name__
+        elif isinstance(node, ast.Attribute) and node.attr in ("now", "utcnow", "today"):
+            yield node.attr
+        elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "random" and node.attr != "Random":
+            yield f"random.{node.attr}"
+        elif isinstance(node, ast.Name) and node.id in ("open", "input", "print"):
+            yield node.id
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "import sqlalchemy as sa",
+        "import sqlalchemy.orm",
+        "from sqlalchemy import select",
+        "from sqlalchemy.dialects import sqlite",
+        "def rule():\n    from asyncio import sleep",
+        "from time import time",
+        "async def rule(): ...",
+        "async def rule():\n    await other()",
+        "datetime.now(UTC)",
+        "date.today()",
+        "random.random()",
+        "open('leads.csv')",
+    ],
+)
+def test_what_is_not_pure_is_seen(text):
+    assert list(impurities(text)) != []
+
+
 def test_rules_are_pure():
-    forbidden = {"sqlalchemy", "asyncio", "sqlmodel", "time", "aiosqlite", "asyncpg"}
-    for module, path in modules():
-        if module.startswith("app.rules"):
-            names = {name.name for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Import) for name in node.names}
-            assert names & forbidden == set(), module
+    found = {module: set(impurities(path.read_text())) for module, path in modules() if module.startswith("app.rules")}
+    assert {module: names for module, names in found.items() if names} == EXCEPTIONS
+
+
+@pytest.mark.parametrize(
+    "root",
+    [path for folder in ("app", "schema") for path in (ROOT / folder).rglob("__init__.py") if "versions" not in path.parts],
+    ids=lambda path: str(path.parent.relative_to(ROOT)),
+)
+def test_a_package_is_a_map_of_its_modules(root):
+    _, _, below = (ast.get_docstring(ast.parse(root.read_text())) or "").partition("\n\n")
+    words = set(re.findall(r"\w+", below))
+    files = {path.stem for path in root.parent.glob("*.py")} | {path.parent.name for path in root.parent.glob("*/__init__.py")}
+    assert files - {"__init__"} - words == set()
+
+
+def test_what_is_imported_is_declared():
+    """Not left to what happens to bring it: a dependency of ours may drop its own at any time."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    lines = [*project["dependencies"], *(line for extra in project["optional-dependencies"].values() for line in extra)]
+    declared = {re.split(r"[^\w.-]", line)[0].lower().replace("_", "-") for line in lines}
+    brought = packages_distributions()
+    imports = {
+        name.partition(".")[0]
+        for folder in ("app", "schema", "tests")
+        for path in (ROOT / folder).rglob("*.py")
+        if "bench" not in path.parts
+        for node in ast.walk(ast.parse(path.read_text()))
+        for name in (
+            [alias.name for alias in node.names]
+            if isinstance(node, ast.Import)
+            else [node.module or ""]
+            if isinstance(node, ast.ImportFrom)
+            else []
+        )
+    }
+    undeclared = {
+        name
+        for name in imports & brought.keys() - {"app", "schema"}
+        if not {each.lower().replace("_", "-") for each in brought[name]} & declared
+    }
+    assert undeclared == set()
 
 
 def test_no_file_outgrows_its_name():

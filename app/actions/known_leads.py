@@ -13,7 +13,7 @@ from app.rules.fields import ErrorCode
 
 NOWHERE: frozenset[str] = frozenset()
 #: What no two leads of a workspace share: the column, and what a caller gives for it (column, the contract's name).
-_UNIQUE = (("email_key", "email", "email"), ("crm_id", "crm_id", "crmId"))
+UNIQUE = (("email_key", "email", "email"), ("crm_id", "crm_id", "crmId"))
 
 
 @dataclass(slots=True)
@@ -22,7 +22,7 @@ class KnownLeads:
 
     by_id: dict[str, dict[str, Any]] = field(default_factory=dict)
     campaigns: dict[str, frozenset[str]] = field(default_factory=dict)
-    _owners: dict[str, dict[str, str]] = field(default_factory=lambda: {column: {} for column, _, _ in _UNIQUE})
+    _owners: dict[str, dict[str, str]] = field(default_factory=lambda: {column: {} for column, _, _ in UNIQUE})
 
     def put(self, lead: dict[str, Any], campaigns: frozenset[str] = NOWHERE) -> None:
         """Take in a lead, or its next state: what it gave up is free from here on."""
@@ -61,7 +61,7 @@ class KnownLeads:
 
     def refuse_taken(self, fields: Mapping[str, Any], lead_id: str | None = None) -> None:
         """Refuse (TAKEN) to give a lead, or a new one, an e-mail address or CRM id that another lead has."""
-        for column, given, name in _UNIQUE:
+        for column, given, name in UNIQUE:
             if self._owner(column, fields) not in (None, lead_id):
                 raise Refused(ErrorCode.TAKEN, f"{name} {shown(fields[given])}: another lead has it", name)
 

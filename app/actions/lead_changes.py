@@ -14,14 +14,13 @@ import sqlalchemy as sa
 
 from app.actions import emails, lead_search
 from app.actions.activities import ActivityKind, Entry, change, record_rows, unnumbered
+from app.actions.known_leads import NOWHERE, UNIQUE
 from app.actions.lead_rows import field_changes
 from app.actions.races import RaceLost
 from app.actions.references import LEAD
 from app.actions.scorer import CAMPAIGN_LEAD, UNSCORED, Scorer, load_scorer, memberships
 from app.actions.work import Work
 from app.database import MANY, among, insert_rows, listed, packed, unpacked, update_rows
-
-NOWHERE: frozenset[str] = frozenset()
 
 
 @dataclass(slots=True)
@@ -129,7 +128,7 @@ def _nets(moves: Iterable[Move]) -> list[Move]:
     return list(nets.values())
 
 
-_UNIQUE = ("email_key", "crm_id")
+_UNIQUE = tuple(column for column, _, _ in UNIQUE)
 _LEAD_COLUMNS = tuple(name for name in LEAD.c.keys() if name not in ("workspace_id", "created_at"))  # noqa: SIM118 -- columns, no dict
 _SCORE_COLUMNS = ("id", *UNSCORED)
 

@@ -1,6 +1,6 @@
 """Alembic migrations, and the two ways to use them: `upgrade`, and the `check` of a server that is not to migrate.
 
-Alembic itself is loaded by `upgrade` alone: most commands only look at the version, and should not wait for it.
+Alembic itself is loaded by `upgrade` alone (it runs `env`): most commands only look at the version, and should not wait for it.
 """
 
 from functools import cache

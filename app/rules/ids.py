@@ -1,6 +1,8 @@
 """Names of objects that tell their type and sort by creation: TypeIDs (github.com/jetify-com/typeid, version 0.3).
 
 A prefix, an underscore, and a UUIDv7 (RFC 9562) in 26 characters of lower-case Crockford base32.
+
+The one file of these rules that is not pure: `new_id` reads the clock and chance, `new_secret` chance. Nothing is decided by either.
 """
 
 import re

@@ -1,4 +1,8 @@
-"""The explorer's sources: `explorer` is GraphiQL, built by `python -m app.ui.build`; `small_explorer` needs no build."""
+"""The explorer's sources.
+
+explorer        GraphiQL, built by `python -m app.ui.build`
+small_explorer  needs no build
+"""
 
 from pathlib import Path
 

@@ -8,7 +8,8 @@ from app.column_types import Json, Moment, Plain
 revision = "0001"
 down_revision = None
 
-#: As in `app/tables.py` when this migration was written: a migration never follows the code.
+#: As when this migration was written: a migration never follows the code, but for the types of `app/column_types.py`. What
+#: one of them is to a database can never change, for what is stored was written by it: another way to keep a value is another type.
 SQLITE_SEARCH = (
     "CREATE VIRTUAL TABLE lead_search USING fts5(workspace_id UNINDEXED, lead_id UNINDEXED, words, tokenize = 'ascii', prefix = '2 3')"
 )

@@ -2,6 +2,7 @@
 
 import asyncio
 import csv
+import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -74,12 +75,15 @@ def import_(
         on_match=on_match,
         dry_run=dry_run,
     )
+    started = time.monotonic()
     counts = asyncio.run(_import(Asked(file, workspace, order, rejected)))
     if json:
         typer.echo(orjson.dumps(counts))
     else:
         told = ", ".join(f"{count:,} {name}" for name, count in counts.items() if name not in ("total", "deleted"))
-        typer.echo(f"{'Nothing was written. ' if dry_run else ''}{counts['total']:,} rows: {told}")
+        seconds = time.monotonic() - started
+        rate = f"{seconds:.1f} s, {counts['total'] / seconds:,.0f} rows a second"
+        typer.echo(f"{'Nothing was written. ' if dry_run else ''}{counts['total']:,} rows: {told} ({rate})")
 
 
 def _given(pairs: Sequence[str]) -> dict[str, str | None]:

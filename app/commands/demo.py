@@ -8,7 +8,7 @@ import random
 import shlex
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -29,7 +29,7 @@ from app.commands.serve import HOST, PORT, Host, Port, address, answer, listen
 from app.commands.terminal import Failure, bar
 from app.database import Database
 from app.migrations import upgrade
-from app.rules.people import make_people
+from app.rules.people import MadeRow, make_people
 from app.settings import QUERIES, Settings
 
 FILE = Path("leadgraph-demo.db")
@@ -112,35 +112,51 @@ async def _fill(settings: Settings, count: int) -> str:
         async with story.chapter(DAYS) as work:
             campaign = await campaigns.create(work, CAMPAIGN)
         with bar("Making leads") as show:
-            known = await _import(story, campaign["id"], count, show)
+            known = await _import(story, files(campaign["id"], list(make_people(count))), show)
         await _come_on(story, known, ben["id"])
         async with database.writing() as connection:
             _, key = await create_key(connection, workspace["id"], "demo", Role.ADMIN)
     return key
 
 
-async def _import(story: Story, campaign_id: str, count: int, show: Callable[[float], None]) -> list[str]:
-    """Take the rows in as if they came in two files, the first of them for the campaign, and give the addresses of the leads."""
+@dataclass(frozen=True, slots=True)
+class File:
+    """Rows as if they came in one file, for the leads of a campaign or of none."""
+
+    name: str
+    campaign_id: str | None
+    rows: Sequence[MadeRow]
+
+
+def files(campaign_id: str, rows: Sequence[MadeRow]) -> tuple[File, File]:
+    """Lay rows out as two files, the first of them for the campaign."""
+    half = len(rows) // 2
+    return File("webinar.csv", campaign_id, rows[:half]), File("trade-fair.csv", None, rows[half:])
+
+
+async def _import(story: Story, parts: Iterable[File], show: Callable[[float], None]) -> list[str]:
+    """Take the files in, one after the other, and give the addresses of the leads."""
     known: list[str] = []
-    rows = list(make_people(count))
-    half = count // 2
-    for file_name, campaign, first, part in (("webinar.csv", campaign_id, 0, rows[:half]), ("trade-fair.csv", None, half, rows[half:])):
-        known += [made.cells["email"].strip() for made in part if made.fault is None and made.repeats is None]
+    parts = list(parts)
+    count, first = sum(len(part.rows) for part in parts), 0
+    for part in parts:
+        known += [made.cells["email"].strip() for made in part.rows if made.fault is None and made.repeats is None]
         text = io.StringIO(newline="")
-        csv.writer(text).writerows([COLUMNS, *[[made.cells[name] for name in COLUMNS] for made in part]])
+        csv.writer(text).writerows([COLUMNS, *[[made.cells[name] for name in COLUMNS] for made in part.rows]])
         async with story.chapter(DAYS - first / count * DAYS / 2) as work:
             held = jobs.Hold("demo", datetime.now(UTC) + timedelta(hours=1))
-            asked = Order(file_name=file_name, campaign_id=campaign)
+            asked = Order(file_name=part.name, campaign_id=part.campaign_id)
             job = (await imports.order(work, io.BytesIO(text.getvalue().encode()), asked, held=held)).job
         ended = False
         while not ended:
-            taken = first + len(part) * job["progress"] // 100
+            taken = first + len(part.rows) * job["progress"] // 100
             async with story.chapter(DAYS - taken / count * DAYS / 2) as work:
                 job["checkpoint"], job["progress"] = await imports.step(work, job)
                 ended = job["checkpoint"] is None
                 if ended:
                     await jobs.succeed(work.connection, job, work.now)
             show(taken / count)
+        first += len(part.rows)
     return known
 
 

@@ -36,6 +36,8 @@ NOT_TEXT = "the file is no text: save it as CSV with the encoding UTF-8"
 
 #: A spreadsheet would run a cell that begins so.
 _FORMULA = re.compile(r"'*[=+\-@\t\r]")
+#: What such a cell begins with; one with an apostrophe may.
+FORMULA_BEGINS = frozenset("'=+-@\t\r")
 #: The columns that come before a file's own in a file of its rejected rows.
 REJECTED_COLUMNS = ("line", "error")
 

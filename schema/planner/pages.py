@@ -1,6 +1,8 @@
 """Pages of a connection: how many, from where, in which order; and the conditions of a keyset."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Protocol
@@ -12,6 +14,8 @@ from schema.planner.bindings import Order
 from schema.planner.dialects import Expression
 
 DEFAULT, MOST, DEEPEST = 50, 200, 10_000
+#: The rows that a page may have: more than `MOST` for us alone, and never for who sends a query.
+_most = ContextVar("_most", default=MOST)
 
 #: Columns that no two rows of a list share: nothing needs to break a tie.
 _UNIQUE = frozenset({"id", "sequence", "line", "position"})
@@ -52,12 +56,22 @@ def asked(args: Mapping[str, Any], path: str) -> Asked:
     return Asked(backward=bool(given & {"last", "before"}), cursor=cursor, offset="offset" in given)
 
 
+@contextmanager
+def at_most(rows: int) -> Iterator[None]:
+    """Let the pages that are asked for inside have so many rows."""
+    before = _most.set(rows)
+    try:
+        yield
+    finally:
+        _most.reset(before)
+
+
 def size(path: str, *, more: int = 0) -> Callable[[Any], int]:
     """Make the bind of `first` or `last`, checked; `more` rows are read to know whether there are any."""
 
     def make(value: Any) -> int:
-        if not 1 <= value <= MOST:
-            raise BadUserInput(f"{path} {value}: a page is of 1 to {MOST}", argument=path)
+        if not 1 <= value <= (most := _most.get()):
+            raise BadUserInput(f"{path} {value}: a page is of 1 to {most}", argument=path)
         return int(value) + more
 
     return make

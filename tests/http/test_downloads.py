@@ -97,6 +97,23 @@ async def test_an_export_is_one_snapshot(api, database, monkeypatch):
     assert (len(rows), {row["title"] for row in rows}) == (6, {None})
 
 
+async def test_an_export_that_nobody_reads_on_leaves_its_reader_to_others(api, database, monkeypatch):
+    monkeypatch.setattr(exports, "PAGE", 2)
+    await api("leads/upsert_many", input={"leads": [{"email": f"p{n}@example.com"} for n in range(9)]})
+    for form in [*exports.Form] * database.settings.readers:
+        stream = exports.Exports(database).stream(api.caller, form)
+        await anext(stream)
+        await stream.aclose()
+    whole = b"".join([piece async for piece in exports.Exports(database).stream(api.caller, exports.Form.NDJSON)])
+    assert sorted(json.loads(line)["email"] for line in whole.splitlines()) == [f"p{n}@example.com" for n in range(9)]
+
+
+async def test_a_page_of_an_export_is_longer_than_any_that_a_query_may_ask_for(api, get):
+    await api("leads/upsert_many", input={"leads": [{"email": f"p{n}@example.com"} for n in range(600)]})
+    assert len(table(await get(api, "/export/leads.csv"))) == len((await get(api, "/export/leads.ndjson")).text.splitlines()) == 600
+    assert (await api.error("{ leads(first: 201) { nodes { id } } }"))["extensions"]["code"] == "BAD_USER_INPUT"
+
+
 @pytest.mark.parametrize(
     ("query", "status", "code"),
     [

@@ -23,12 +23,9 @@ from app.actions.batches import JobStatus
 from app.actions.work import Caller, Role, Work
 from app.database import Database, lock_workspace, table_of
 from app.database_errors import is_retryable, told
-from app.lane_worker import lane_workers
 from app.rules.ids import new_secret
 from app.settings import Settings
 from app.tables import CampaignLead, Lead
-from schema.graph import graph
-from schema.matching import chosen_again
 
 logger = structlog.get_logger("leadgraph.worker")
 
@@ -96,6 +93,9 @@ async def import_(work: Work, job: dict[str, Any]) -> Step:
 
 async def lead_batch(work: Work, job: dict[str, Any]) -> Step:
     """Change or delete the next 1,000 leads of a batch (`{"batchId", "where", "patch"}`)."""
+    from schema.graph import graph  # noqa: PLC0415  (half a second to load, which `leadgraph import` need not wait for)
+    from schema.matching import chosen_again  # noqa: PLC0415
+
     return Step(*await lead_batches.step(work, job, chosen_again(graph.core, job["payload"]["where"], postgres=work.postgres)))
 
 
@@ -124,6 +124,8 @@ async def work(database: Database, settings: Settings, stop: asyncio.Event) -> N
 
 
 async def _all(database: Database, settings: Settings, stop: asyncio.Event) -> None:
+    from app.lane_worker import lane_workers  # noqa: PLC0415  (it brings an HTTP client, and an import by the command line has no use for it)
+
     jobs_worker = Worker(database, settings)
     async with asyncio.TaskGroup() as group:
         group.create_task(jobs_worker.run(stop))

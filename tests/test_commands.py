@@ -308,8 +308,14 @@ def test_a_document_that_can_t_be_run_is_one_line(folder: Path):
     assert leadgraph("run", folder / "latin.graphql").refusal.endswith("no text in UTF-8: save it as such")
 
 
-def test_commands_start_without_what_they_do_not_need():
-    heavy = {"sqlalchemy", "strawberry", "uvicorn", "alembic"}
-    loaded = f"import sys; from app.__main__ import commands; print({heavy} & set(sys.modules))"
+@pytest.mark.parametrize(
+    ("module", "heavy"),
+    [
+        ("app.__main__", {"sqlalchemy", "strawberry", "uvicorn", "alembic"}),
+        ("app.commands.imports", {"strawberry", "graphql", "starlette", "uvicorn", "httpcore2"}),
+    ],
+)
+def test_commands_start_without_what_they_do_not_need(module, heavy):
+    loaded = f"import sys; import {module}; print({heavy} & set(sys.modules))"
     answer = subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True, check=True)
     assert answer.stdout == "set()\n"

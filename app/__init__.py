@@ -10,5 +10,5 @@ tables      tables, lane_tables, column_types           every table, on two page
             database, database_errors, wakeups          transactions, what fails, who hears of a commit
             readers, sqlite_readers, postgres_readers   raw connections that read
 rules       e-mail addresses, scoring, matching, files  pure functions
-errors      errors, settings, logs, ui                  what everybody may know
+errors      errors, settings, logs, deadlines, ui       what everybody may know
 """

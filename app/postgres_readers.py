@@ -40,7 +40,8 @@ class PostgresReaders(Readers):
         reading = await self._take()
         if snapshot:
             try:
-                await reading.again_if_lost("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+                begin = reading.again_if_lost("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+                await self.deadlines.within(self.seconds, begin)
             except BaseException:
                 reading.connection.terminate()
                 raise
@@ -50,7 +51,7 @@ class PostgresReaders(Readers):
         """Put a connection back, unless it was lost."""
         try:
             if snapshot and not reading.connection.is_closed():
-                await reading.connection.execute("ROLLBACK")
+                await self.deadlines.within(self.seconds, reading.connection.execute("ROLLBACK"))
         finally:
             reading.in_snapshot = False
             if reading.connection.is_closed():
@@ -71,12 +72,11 @@ class PostgresReaders(Readers):
             connection = await asyncpg.connect(
                 self._url,
                 timeout=3,
-                command_timeout=self.seconds,
                 server_settings={"timezone": "UTC", "application_name": "leadgraph reader", "jit": "off"},
             )
             try:
                 # The driver asks the server about a type when it first meets it: now, not in the middle of a request.
-                await connection.prepare("SELECT $1::integer[], $2::text[]")
+                await connection.prepare("SELECT $1::integer[], $2::text[]", timeout=self.seconds)
             except BaseException:
                 connection.terminate()
                 raise
@@ -117,13 +117,14 @@ class _PostgresReading:
 
     async def rows(self, sql: str, binds: Sequence[Any]) -> list[Any]:
         async with self._turn:
-            return await self._rows(sql, binds)
+            try:
+                return await self._pool.deadlines.within(self._pool.seconds, self._rows(sql, binds))
+            except TimeoutError as error:
+                raise TookTooLong from error
 
     async def _rows(self, sql: str, binds: Sequence[Any]) -> list[Any]:
         try:
             return await self._fetch(sql, binds)
-        except TimeoutError as error:
-            raise TookTooLong from error
         except _LOST as error:
             if isinstance(error, asyncpg.QueryCanceledError):
                 raise TookTooLong from error

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.deadlines import Deadlines
 from app.errors import Unavailable
 
 #: How long a request waits for a free reader before it is told that the service is busy.
@@ -37,6 +38,7 @@ class Readers(ABC):
         self.seconds = seconds
         self._idle: list[Any] = []
         self._free = asyncio.Semaphore(size)
+        self.deadlines = Deadlines()
 
     def reading(self, *, snapshot: bool = False) -> AbstractAsyncContextManager[Reading]:
         """Check a connection out; with `snapshot`, all its statements see the same state of the database."""
@@ -48,7 +50,7 @@ class Readers(ABC):
             await self._free.acquire()
             return
         try:
-            await asyncio.wait_for(self._free.acquire(), _PATIENCE)
+            await self.deadlines.within(_PATIENCE, self._free.acquire())
         except TimeoutError as error:
             raise Unavailable from error
 

@@ -78,7 +78,7 @@ class PostgresWakeups(Wakeups):
             while not connection.is_closed():
                 await self._untold.wait()
                 self._untold.clear()
-                await connection.execute(f"NOTIFY {CHANNEL}")
+                await connection.execute(f"NOTIFY {CHANNEL}", timeout=self._readers.seconds)
                 await asyncio.sleep(BURST)
         finally:
             connection.terminate()

@@ -23,6 +23,7 @@ from app.actions.idempotency import KeyReused
 from app.actions.work import Caller, Role, Work
 from app.database import Database, lock_workspace
 from app.database_errors import is_retryable
+from app.deadlines import Deadlines
 from app.errors import (
     BadRequest,
     LeadgraphError,
@@ -40,7 +41,6 @@ from app.http.bodies import BodyTooLarge, BodyTooSlow, ClientLeft, read_body, re
 from app.http.checks import Checks, Document, Operation
 from app.http.compression import SMALLEST, accepts_gzip, gzipped
 from app.http.connections import Connections
-from app.http.deadlines import Deadlines
 from app.http.heads import Heads
 from app.http.persisted import Persisted
 from app.http.rates import Rates

@@ -1,11 +1,12 @@
-"""Deadlines for every request that cost next to nothing: one timer looks after all of them.
+"""Deadlines that cost next to nothing: one timer looks after all that is under way, requests, statements, waits for a connection.
 
-A timer of its own for each request, set and dropped, takes as long as some answers: 70 µs with uvloop, where reading one lead from
-PostgreSQL takes 140.
+A timer of its own for each, set and dropped, takes as long as some answers: 70 µs with uvloop, where reading one lead from
+PostgreSQL takes 140. What needs no wait needs no deadline: the clock starts at the first.
 """
 
 import asyncio
-from collections.abc import Coroutine
+import types
+from collections.abc import Callable, Coroutine, Generator
 from typing import Any, TypeVar, cast
 
 T = TypeVar("T")
@@ -36,6 +37,10 @@ class Deadlines:
 
     async def within(self, seconds: float, work: Coroutine[Any, Any, T]) -> T:
         """Give what `work` comes to; raise TimeoutError where it takes longer, and cancel it."""
+        try:
+            waited_for = work.send(None)
+        except StopIteration as ended:
+            return cast("T", ended.value)
         loop = asyncio.get_running_loop()
         task = cast("asyncio.Task[Any]", asyncio.current_task(loop))  # what runs here has one
         watched = _Watched(task, loop.time() + seconds)
@@ -44,7 +49,7 @@ class Deadlines:
             self._ticking = loop
             loop.call_later(TICK, self._tick, loop)
         try:
-            return await work
+            return await _rest(work, waited_for)
         except asyncio.CancelledError:
             if watched.expired and task.cancelling() - 1 <= watched.cancelling:
                 raise TimeoutError from None
@@ -64,3 +69,19 @@ class Deadlines:
             loop.call_later(TICK, self._tick, loop)
         elif self._ticking is loop:
             self._ticking = None
+
+
+@types.coroutine
+def _rest(work: Coroutine[Any, Any, T], waited_for: Any) -> Generator[Any, Any, T]:
+    """Go on with what has begun to wait, as `await` would have."""
+    while True:
+        step: Callable[[Any], Any] = work.send
+        sent: Any = None
+        try:
+            sent = yield waited_for
+        except BaseException as error:  # noqa: BLE001  (whatever it is, it is thrown at the work)
+            step, sent = work.throw, error
+        try:
+            waited_for = step(sent)
+        except StopIteration as ended:
+            return cast("T", ended.value)

@@ -3,7 +3,7 @@ import gc
 
 import pytest
 
-from app.http.deadlines import Deadlines
+from app.deadlines import Deadlines
 
 
 @pytest.fixture

@@ -1,8 +1,10 @@
 """Law 4, held for every statement that Core compiles while the tests run: each table in it has its own workspace predicate.
 
-The compiler itself is watched, so that neither the planner's statements nor those of raw readers escape.
+The compiler itself is watched, so that neither the planner's statements nor those of raw readers escape. Statements that are written
+as text (`sa.text`) are read as text. What goes to the driver without a compiler is not seen: `test_walls.py` says what there is of that.
 """
 
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -34,8 +36,12 @@ EXCEPTIONS: dict[str, Callable[[ClauseElement, str], bool]] = {
 
 #: `viewer.workspaces` reads the rows of those workspaces that the caller's token opens, by their ids.
 _CHOSEN = "workspace"
+_TENANT = SQLModel.metadata.tables[str(Workspace.__tablename__)].c.id
 
 _OURS = frozenset(SQLModel.metadata.tables.values())
+#: SQLite's search index, which no model stands for.
+_INDEX = "lead_search"
+_NAMES = frozenset({_INDEX, *SQLModel.metadata.tables})
 
 unwalled: list[str] = []
 _seen: set[str] = set()
@@ -49,7 +55,8 @@ def watch_compiler() -> None:
 
     def watched(self: Any, dialect: Any, statement: Any, *args: Any, **kwargs: Any) -> None:
         start(self, dialect, statement, *args, **kwargs)
-        if isinstance(statement, sa.Select | CompoundSelect | Insert | Update | Delete) and self.string not in _seen:
+        kinds = sa.Select | CompoundSelect | Insert | Update | Delete | sa.TextClause | sa.TextualSelect
+        if isinstance(statement, kinds) and self.string not in _seen:
             _seen.add(self.string)
             unwalled.extend(holes(statement, self.string))
 
@@ -76,20 +83,38 @@ def _open_tables(element: Any, outer: frozenset[Any], seen: dict[tuple[int, froz
         yield from (_name(table) for table in own if not _walled(table, conditions))
         inner = outer | frozenset(own)
     elif isinstance(element, Update | Delete):
-        if element.table in _OURS and not _walled(element.table, list(element._where_criteria)):
+        if _is_ours(element.table) and not _walled(element.table, list(element._where_criteria)):
             yield _name(element.table)
         inner = outer | {element.table}
     elif isinstance(element, Insert):
         inner = outer | {element.table}
+    elif isinstance(element, sa.TextClause):
+        yield from _open_in_text(element.text)
     for child in element.get_children():
         yield from _open_tables(child, inner, seen)
+
+
+def _is_ours(table: Any) -> bool:
+    return table in _OURS or getattr(table, "name", None) == _INDEX
+
+
+#: Where a text names a table: to read or change its rows, or to add some.
+_NAMED = re.compile(r"\b(?:FROM|JOIN|UPDATE)\s+(\w+)|\bINSERT\s+INTO\s+(\w+)", re.IGNORECASE)
+_WALL_IN_TEXT = re.compile(r"\bworkspace_id\s*=\s*:workspace\b")
+
+
+def _open_in_text(text: str) -> Iterator[str]:
+    """Name the tables of a text beyond as many as it has predicates; rows are added by `:workspace`, wherever that stands."""
+    found = [(read, added) for read, added in _NAMED.findall(text) if (read or added).lower() in _NAMES]
+    yield from [read for read, _ in found if read][len(_WALL_IN_TEXT.findall(text)) :]
+    yield from (added for _, added in found if added and ":workspace" not in text)
 
 
 def _tables(source: Any) -> Iterator[Any]:
     if isinstance(source, Join):
         yield from _tables(source.left)
         yield from _tables(source.right)
-    elif getattr(source, "element", source) in _OURS:
+    elif _is_ours(getattr(source, "element", source)):
         yield source
 
 
@@ -124,7 +149,7 @@ def _is_wall(condition: Any, column: Any) -> bool:
         return False
     other = sides[1] if sides[0] is column else sides[0]
     # Inside `viewer.workspaces` the workspace is the row's own.
-    return (isinstance(other, BindParameter) and other.key == _CHOSEN) or getattr(other, "name", None) == "id"
+    return (isinstance(other, BindParameter) and other.key == _CHOSEN) or _TENANT in getattr(other, "proxy_set", ())
 
 
 def _bind_names(condition: Any) -> set[str]:

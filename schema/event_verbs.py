@@ -36,8 +36,8 @@ async def lead_event_track_many(
 
     def results(arguments: Data) -> list[Data]:
         wanted = arguments.get("outcomes")
-        chosen = None if wanted is None else {getattr(outcome, "value", outcome) for outcome in wanted}
-        return [_told(result) for result in report.results if chosen is None or result.outcome.value in chosen]
+        chosen = EventOutcome if wanted is None else {EventOutcome(getattr(outcome, "value", outcome)) for outcome in wanted}
+        return [_told(result) for result in report.results if result.outcome in chosen]
 
     batch = None if report.batch_id is None else Ref("Batch", report.batch_id)
     counts = {outcome.value.lower(): report.count(outcome) for outcome in EventOutcome}

@@ -13,10 +13,11 @@ from app.errors import Internal
 from schema.coercion import Coercion
 from schema.context import Context
 from schema.documents import Documents, ReadOnce
+from schema.inputs import LeadEventRow
 from schema.mutations import Mutation
 from schema.planner.plans import Plans, details_of
 from schema.queries import Query
-from schema.scalars import SCALARS
+from schema.scalars import SCALARS, Cell
 from schema.short_way import ShortWay
 from schema.subscriptions import Subscription
 
@@ -110,6 +111,9 @@ graph = Graph(
     config=StrawberryConfig(scalar_map=SCALARS),
 )
 document = graph.documents.read
+# Rows of a batch were read, and are kept, as they came: as it does with scalars, the library hands a list of them on. It would else ask
+# a dozen questions about each.
+graph.schema_converter.scalar_registry[LeadEventRow] = graph.schema_converter.scalar_registry[Cell]
 
 
 async def _planned(_source: Any, info: GraphQLResolveInfo[Context], **_arguments: Any) -> Any:

@@ -82,7 +82,8 @@ class Work:
     async def rows(self, statement: sa.Executable, binds: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
         """Run a statement that reads (or returns) and give its rows by column name; `:workspace` is bound."""
         result = await self.connection.execute(statement, {"workspace": self.workspace, **(binds or {})})
-        return [dict(row) for row in result.mappings()]
+        names = tuple(result.keys())
+        return [dict(zip(names, row, strict=True)) for row in result]
 
     async def beside(self, statement: Coroutine[Any, Any, Result]) -> Result:
         """Run what takes the database long, and get on with what is to be computed `meanwhile`."""

@@ -8,6 +8,7 @@ own is in neither side. The bare side reads nothing, checks nothing, logs nothin
 import argparse
 import asyncio
 import cProfile
+import gc
 import statistics
 import sys
 import tempfile
@@ -139,6 +140,7 @@ def main() -> None:
     reading.add_argument("--rounds", type=int, default=9)
     reading.add_argument("--profile", help="write cProfile's figures of the endpoint's side (SQLite) to this file, and skip PostgreSQL")
     given = reading.parse_args()
+    gc.set_threshold(50_000, 20, 50)  # as the program does
     with tempfile.TemporaryDirectory() as folder:
         asyncio.run(measure(f"sqlite+aiosqlite:///{folder}/bench.db", given.rounds, given.profile))
     if not given.profile:

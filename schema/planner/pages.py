@@ -70,7 +70,8 @@ def size(path: str, *, more: int = 0) -> Callable[[Any], int]:
     """Make the bind of `first` or `last`, checked; `more` rows are read to know whether there are any."""
 
     def make(value: Any) -> int:
-        if not 1 <= value <= (most := _most.get()):
+        most = _most.get()
+        if not 1 <= value <= most:
             raise BadUserInput(f"{path} {value}: a page is of 1 to {most}", argument=path)
         return int(value) + more
 

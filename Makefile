@@ -7,15 +7,20 @@ PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3 python;
 PIP = .venv/bin/python -m pip --quiet --disable-pip-version-check
 READY = .venv/ready
 
-.PHONY: help demo test attacks oracle explorer lint types bench bench-peers bench-parts lock chromium
+.PHONY: help demo test attacks oracle crash explorer lint types bench bench-peers bench-parts lock chromium
 
 help:
-	@echo "make demo      a service with 10,000 leads in it, on http://127.0.0.1:8000"
-	@echo "make test      the tests"
-	@echo "make lint types"
-	@echo "make bench     the service and its peers under load; ARGS=--quick for a first look"
-	@echo "make explorer  the full explorer, which make demo builds too where there is npm"
-	@echo "make lock      requirements.lock, from pyproject.toml"
+	@echo "make demo         a service with 10,000 leads in it, on http://127.0.0.1:8000"
+	@echo "make test         the tests, in some minutes"
+	@echo "make attacks      every argument with another workspace's names and with what no text can hold"
+	@echo "make crash        processes killed while they import, write, run automations and deliver"
+	@echo "make oracle       thousands of random questions, answered by the planner and by plain Python"
+	@echo "make lint types   ruff, and mypy --strict"
+	@echo "make bench        the service and its peers under load; ARGS=--quick for a first look"
+	@echo "make bench-peers  PostGraphile, which make bench then takes along; needs npm"
+	@echo "make bench-parts  what writing, files, events and subscriptions cost"
+	@echo "make explorer     the full explorer, which make demo builds too where there is npm"
+	@echo "make lock         requirements.lock, from pyproject.toml"
 
 # The explorer's build takes longer than the demo: it runs beside it, and is served from the moment it is there.
 demo: $(READY)
@@ -34,7 +39,6 @@ oracle: $(READY)
 	.venv/bin/pytest -n 2 tests/oracle --hypothesis-profile=large $(ARGS)
 
 # Processes that are killed while they import, write, run automations and deliver, twenty times on each database: minutes, so not in `test`.
-.PHONY: crash
 crash: $(READY)
 	.venv/bin/pytest -o addopts=--strict-markers -n 2 tests/crash $(ARGS)
 

@@ -7,7 +7,8 @@ import secrets
 import asyncpg
 import pytest
 
-POSTGRES = os.environ.get("LEADGRAPH_TEST_POSTGRES_URL", "postgresql://postgres@127.0.0.1:5432/postgres")
+#: As libpq writes it, or as `LEADGRAPH_DATABASE_URL` does: with the driver's name, which the driver itself does not know.
+POSTGRES = os.environ.get("LEADGRAPH_TEST_POSTGRES_URL", "postgresql://postgres@127.0.0.1:5432/postgres").replace("+asyncpg:", ":", 1)
 
 
 async def _on_server(statement: str) -> None:

@@ -47,6 +47,18 @@ def test_what_it_points_to_is_there(name):
     assert (ROOT / name).exists()
 
 
+def test_make_help_lists_every_target():
+    makefile = (ROOT / "Makefile").read_text()
+    targets = set(re.findall(r"^([a-z][\w-]*):", makefile, re.MULTILINE)) - {"help", "chromium"}  # make test looks for chromium itself
+    listed = {name for line in re.findall(r'@echo "make (.*?)  ', makefile) for name in line.split()}
+    assert listed == targets
+
+
+@pytest.mark.parametrize("target", re.findall(r"`?make ([a-z][\w-]*)", README))
+def test_what_it_says_to_make_can_be_made(target):
+    assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
+
+
 def calls():
     for document, rest in re.findall(r"\[`([a-z_]+/[a-z_]+)`\]\([^)]*\) `(\{.*?\})`", README):
         yield pytest.param(document, rest, id=f"{document} {rest[:40]}")

@@ -110,7 +110,7 @@ def user_of(work: Work) -> Callable[..., Any]:
 
 @pytest.fixture
 def email_of(work: Work) -> Callable[..., Any]:
-    """Puts an e-mail to a lead into its table and gives its id: the verbs that schedule them come later."""
+    """Puts an e-mail to a lead into its table and gives its id, in any state: the verb that schedules one knows but the first."""
 
     async def make(lead_id: str, status: str, campaign_id: str | None = None) -> str:
         row = {

@@ -7,16 +7,18 @@ what the query finds, in its order. While one is written out the next is read.
 import asyncio
 import csv
 import io
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
 from enum import StrEnum
 from typing import Any
 
 import orjson
+from graphql import GraphQLError
 
 from app.actions.work import Caller
 from app.column_types import dumps
 from app.database import Database
-from app.errors import Internal
+from app.errors import BadUserInput, Internal
 from app.rules.files import FORMULA_BEGINS, safe_cell
 from schema.context import Context
 from schema.graph import document, graph
@@ -64,17 +66,20 @@ class Exports:
 
     async def stream(
         self, caller: Caller, form: Form, where: Mapping[str, Any] | None = None, search: str | None = None
-    ) -> AsyncIterator[bytes]:
-        """Give the bytes of a file, piece by piece. What is wrong with the filter is raised before the first."""
+    ) -> AsyncGenerator[bytes]:
+        """Give the bytes of a file, piece by piece. What is wrong with the filter is raised before the first.
+
+        Close it where it is not read to its end: a reader is held until then.
+        """
         write = _csv if form is Form.CSV else _ndjson
         first = True
-        async with self._turns:
-            async for leads in self._pages(caller, {"where": where, "search": search}):
+        async with self._turns, aclosing(self._pages(caller, {"where": where, "search": search})) as pages:
+            async for leads in pages:
                 for start in range(0, max(1, len(leads)), PIECE):
                     yield write(leads[start : start + PIECE], header=first)
                     first = False
 
-    async def _pages(self, caller: Caller, asked: dict[str, Any]) -> AsyncIterator[list[dict[str, Any]]]:
+    async def _pages(self, caller: Caller, asked: dict[str, Any]) -> AsyncGenerator[list[dict[str, Any]]]:
         async with self._database.readers.reading(snapshot=True) as reading:
 
             def begun(after: str | None) -> asyncio.Task[dict[str, Any]]:
@@ -107,12 +112,24 @@ async def _answer(context: Context, variables: dict[str, Any]) -> dict[str, Any]
     if data is None:  # it refuses, and the long way says why
         result = await graph.execute(QUERY, variable_values=variables, context_value=context)
         for error in result.errors or ():
-            raise error
+            raise _refusal(error) from error
         if result.data is None:
             raise Internal
         data = result.data
     page: dict[str, Any] = orjson.loads(orjson.dumps(data))["leads"]
     return page
+
+
+def _refusal(error: GraphQLError) -> Exception:
+    """Name what is wrong by the export's own arguments, `where` and `search`, and not by the query behind it."""
+    below: Exception | None = error
+    while isinstance(below, GraphQLError):
+        below = below.original_error
+    if below is None:  # a variable that is not of its type, and only the filter can be
+        return BadUserInput(error.message, argument="where")
+    if isinstance(below, BadUserInput) and below.argument is not None:
+        return BadUserInput(below.message.removeprefix("leads."), argument=below.argument.removeprefix("leads."), **below.more)
+    return error
 
 
 def _ndjson(leads: list[dict[str, Any]], *, header: bool) -> bytes:

@@ -3,14 +3,19 @@
 import io
 import os
 import socket
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
+from pathlib import Path
 from unittest.mock import patch
 
 import pytest
 
 from app.__main__ import main
+
+#: The program itself, for a process of its own.
+PROGRAM = Path(sys.executable).with_name("leadgraph")
 
 
 @dataclass(frozen=True)

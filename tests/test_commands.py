@@ -16,15 +16,13 @@ from typing import Any
 
 import httpx2
 import pytest
-from program import free_port, leadgraph
+from program import PROGRAM, free_port, leadgraph
 
 from app.__main__ import COMMANDS
 from app.actions import keys
 from app.commands import graph
 from app.database import Database
 from app.settings import QUERIES
-
-PROGRAM = Path(sys.executable).with_name("leadgraph")
 
 
 def url_of(file: Path) -> dict[str, str]:

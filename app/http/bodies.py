@@ -53,18 +53,22 @@ async def read_body(headers: Headers, receive: Receive, most: int) -> bytes:
             return b"".join(chunks)
 
 
-def read_json(body: bytes, max_depth: int) -> Any:
-    """Read JSON in UTF-8 that nests at most `max_depth` objects and lists; its numbers are finite, its integers have at most 64 bits."""
+def read_json(body: bytes, max_depth: int, argument: str | None = None) -> Any:
+    """Read JSON in UTF-8 that nests at most `max_depth` objects and lists; its numbers are finite, its integers have at most 64 bits.
+
+    It is a request's body, or the `argument` of a URL.
+    """
+    of = "body" if argument is None else f"parameter `{argument}`"
     if not body:
         raise BadRequest('The request has no body: send a JSON object such as {"query": "{ viewer { role } }"}.')
     if body.count(b"{") + body.count(b"[") > max_depth and nests_deeper(body, max_depth):
-        raise BadRequest(f"The body nests deeper than {max_depth} objects and lists.")
+        raise BadRequest(f"The {of} nests deeper than {max_depth} objects and lists.", argument=argument)
     if _LONG in body.translate(_DIGITS):  # ten times as fast as a search for nineteen digits by pattern
-        _check_integers(body)
+        _check_integers(body, of, argument)
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        raise BadRequest(f"The body is not JSON in UTF-8: {error.msg}, at byte {error.pos}.") from None
+        raise BadRequest(f"The {of} is not JSON in UTF-8: {error.msg}, at byte {error.pos}.", argument=argument) from None
 
 
 def nests_deeper(body: bytes, most: int) -> bool:
@@ -89,9 +93,9 @@ def _outside_strings(body: bytes) -> bytes:
     return b'""'.join(body.replace(b"\\\\", b"").replace(b'\\"', b"").split(b'"')[::2])
 
 
-def _check_integers(body: bytes) -> None:
+def _check_integers(body: bytes, of: str, argument: str | None) -> None:
     # The parser would read them as floats, and a long number in a row would come out as another one.
     for match in _INTEGER.finditer(_outside_strings(body)):
         digits = match.group()
         if len(digits) > 20 or not -(2**63) <= int(digits) < 2**64:
-            raise BadRequest("An integer of the body has more than 64 bits: send it as a string.")
+            raise BadRequest(f"An integer of the {of} has more than 64 bits: send it as a string.", argument=argument)

@@ -15,7 +15,7 @@ from starlette.routing import Route
 from app.actions import imports
 from app.actions.work import Caller
 from app.database import Database
-from app.errors import BadRequest, BadUserInput, LeadgraphError, NotFound, QueryTooComplex
+from app.errors import BadRequest, NotFound, QueryTooComplex
 from app.http import answers
 from app.http.bodies import read_json
 from app.http.endpoint import Identifies
@@ -57,10 +57,7 @@ def file_routes(database: Database, callers: Identifies, rates: Rates, settings:
                 return await answer(request, caller)
             except Exception as error:  # noqa: BLE001  (named, or logged and masked)
                 below = answers.cause(error) if isinstance(error, GraphQLError) else error
-                wrong: LeadgraphError | None = answers.expected(below)
-                if wrong is None and isinstance(error, GraphQLError):
-                    wrong = BadUserInput(error.message, argument="where")
-                refused = answers.refusal(wrong or answers.unexpected(error, request_id), request_id)
+                refused = answers.refusal(answers.expected(below) or answers.unexpected(error, request_id), request_id)
                 return Response(refused.body, refused.status, {**refused.headers, **_HEADERS}, refused.media_type)
 
         return endpoint
@@ -79,7 +76,7 @@ def _asked(request: Request, settings: Settings) -> tuple[dict[str, Any] | None,
     given = dict(pairs)
     if len(given) < len(pairs) or given.keys() - {"where", "search"}:
         raise BadRequest("The URL's query takes `where` and `search`, each once.")
-    where = read_json(given["where"].encode(), settings.max_json_depth) if given.get("where") else None
+    where = read_json(given["where"].encode(), settings.max_json_depth, "where") if given.get("where") else None
     if not isinstance(where, dict | None):
         raise BadRequest("`where` must be an object, as in the query `leads`.", argument="where")
     if count_conditions(where) > settings.max_where_conditions:

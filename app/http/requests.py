@@ -86,10 +86,7 @@ def read_query_string(query_string: bytes, max_depth: int) -> dict[str, Any]:
         raise BadRequest("The URL's query names a parameter twice.")
     for name in ("variables", "extensions"):
         if name in content:
-            try:
-                content[name] = read_json(content[name].encode(), max_depth) if content[name] else None
-            except BadRequest as error:
-                raise BadRequest(f"`{name}`: {error.message}", argument=name) from None
+            content[name] = read_json(content[name].encode(), max_depth, name) if content[name] else None
     return content
 
 

@@ -1,11 +1,13 @@
 """What is downloaded: leads as CSV and JSON lines, and the rows that an import rejected."""
 
+import asyncio
 import csv
 import io
 import json
+import os
 
 import pytest
-from program import leadgraph
+from program import PROGRAM, leadgraph
 
 from app.actions import imports
 from app.actions.batches import JobStatus
@@ -115,21 +117,27 @@ async def test_a_page_of_an_export_is_longer_than_any_that_a_query_may_ask_for(a
 
 
 @pytest.mark.parametrize(
-    ("query", "status", "code"),
+    ("query", "code", "words"),
     [
-        ({"where": "{"}, 400, "BAD_REQUEST"),
-        ({"where": "[]"}, 400, "BAD_REQUEST"),
-        ({"where": '{"nothing": 1}'}, 400, "BAD_USER_INPUT"),
-        ({"where": '{"qualityScore": {"gt": 101}}'}, 400, "BAD_USER_INPUT"),
-        ({"where": '{"email": {"eq": "\\u0000"}}'}, 400, "BAD_USER_INPUT"),
-        ({"search": "a\0b"}, 400, "BAD_USER_INPUT"),
-        ({"order": "email"}, 400, "BAD_REQUEST"),
-        ({"where": json.dumps({"or": [{"email": {"eq": "x"}}] * 301})}, 400, "QUERY_TOO_COMPLEX"),
+        ({"where": "{bad"}, "BAD_REQUEST", "The parameter `where` is not JSON in UTF-8: "),
+        ({"where": '{"a": 12345678901234567890123}'}, "BAD_REQUEST", "An integer of the parameter `where` has more than 64 bits"),
+        ({"where": "[" * 40 + "]" * 40}, "BAD_REQUEST", "The parameter `where` nests deeper"),
+        ({"where": "[]"}, "BAD_REQUEST", "`where` must be an object"),
+        ({"where": '{"nothing": 1}'}, "BAD_USER_INPUT", "nothing"),
+        ({"where": '{"qualityScore": {"gt": 101}}'}, "BAD_USER_INPUT", ""),
+        ({"where": '{"email": {"eq": "\\u0000"}}'}, "BAD_USER_INPUT", ""),
+        ({"search": "a\0b"}, "BAD_USER_INPUT", ""),
+        ({"order": "email"}, "BAD_REQUEST", "takes `where` and `search`"),
+        ({"where": json.dumps({"or": [{"email": {"eq": "x"}}] * 301})}, "QUERY_TOO_COMPLEX", "more than 300 conditions"),
     ],
 )
-async def test_what_is_asked_for_wrongly_is_refused_by_name(api, get, query, status, code):
+async def test_what_is_asked_for_wrongly_is_refused_by_name(api, get, query, code, words):
     answer = await get(api, "/export/leads.csv", **query)
-    assert (answer.status_code, answer.json()["errors"][0]["extensions"]["code"]) == (status, code)
+    [error] = answer.json()["errors"]
+    assert (answer.status_code, error["extensions"]["code"]) == (400, code)
+    assert words in error["message"]
+    if not words.startswith("takes"):
+        assert error["extensions"]["argument"].partition(".")[0] == next(iter(query))
 
 
 async def test_rejected_rows_come_with_their_errors_and_go_in_once_they_are_mended(api, get, rejected, database):
@@ -171,5 +179,27 @@ async def test_the_command_line_writes_the_same(api, get, people, database, fold
     assert file.read_bytes() == (await get(api, "/export/leads.csv")).content
     told = leadgraph("export", "--workspace", slug, "--format", "ndjson", "--search", "cleo", **url)
     assert [json.loads(line)["crmId"] for line in told.out.splitlines()] == ["c-1"]
+    assert leadgraph("export", "-", "--workspace", slug, "--format", "ndjson", "--search", "cleo", **url) == told
+    lines = folder / "leads.NDJSON"
+    assert leadgraph("export", lines, "--workspace", slug, **url).code == 0
+    assert lines.read_bytes() == (await get(api, "/export/leads.ndjson")).content
     assert "--where is no JSON" in leadgraph("export", "--workspace", slug, "--where", "{", **url).refusal
     assert "nothing" in leadgraph("export", "--workspace", slug, "--where", '{"nothing": 1}', **url).refusal
+
+
+async def test_a_file_that_can_t_be_written_is_one_line_and_the_end(api, people, database, folder):
+    slug = (await api("{ workspace { slug } }"))["workspace"]["slug"]
+    command = [PROGRAM, "export", "--workspace", slug]
+    where = {**os.environ, "LEADGRAPH_DATABASE_URL": database.settings.database_url}
+    for file, code, words in (
+        ("none/a.csv", 1, "none/a.csv: No such file or directory: name a file that can be written"),
+        ("a.xlsx", 2, "a.xlsx: name a file that ends in .csv or .ndjson, or say --format csv or --format ndjson"),
+    ):
+        # In a process of its own: what may be left behind is a thread that keeps it from ending.
+        pipe = asyncio.subprocess.PIPE
+        process = await asyncio.create_subprocess_exec(*command, file, cwd=folder, env=where, stdout=pipe, stderr=pipe)
+        async with asyncio.timeout(60):
+            out, err = await process.communicate()
+        assert (process.returncode, out, err.count(b"\n")) == (code, b"", 1)
+        assert words in err.decode()
+    assert list(folder.iterdir()) == []

@@ -36,6 +36,7 @@ from app.errors import (
 )
 from app.http.bodies import BodyTooLarge, BodyTooSlow
 from app.http.limits import cut_off
+from app.http.one_write import Whole
 
 logger = structlog.get_logger("leadgraph.http")
 
@@ -45,6 +46,11 @@ LONGEST_MESSAGE = 500
 #: Seconds after which a client may try again when the database was away.
 RETRY_AFTER = 1
 
+#: What stands above every answer.
+_HEAD = (
+    b"content-type: %s; charset=utf-8\r\ncontent-length: %d\r\n"
+    b"cache-control: no-store\r\nx-content-type-options: nosniff\r\nx-request-id: %s\r\n"
+)
 #: A request's id is this process's number and the request's: a number of its own for each would be a call of the system's.
 _PROCESS = secrets.token_hex(8)
 _REQUESTS = itertools.count(secrets.randbelow(2**24))
@@ -79,8 +85,14 @@ class Answer:
     #: Whether GraphQL ran: what it came to is a result, whatever its errors.
     executed: bool = False
 
-    async def send(self, send: Send, request: str, *, more: bool = False) -> None:
-        """Write it. With `more` the response is not ended yet, though all its bytes are out."""
+    async def send(self, send: Send, request: str, *, more: bool = False, whole: Whole | None = None) -> None:
+        """Write it, by `whole` where the server has it. With `more` the response is not ended yet, though all its bytes are out."""
+        if whole is not None and "connection" not in self.headers:
+            head = _HEAD % (self.media_type.encode(), len(self.body), request.encode())
+            if self.headers:
+                head += b"".join([b"%s: %s\r\n" % (name.encode(), value.encode()) for name, value in self.headers.items()])
+            if whole(self.status, head, self.body):
+                return
         headers = [
             (b"content-type", b"%s; charset=utf-8" % self.media_type.encode()),
             (b"content-length", b"%d" % len(self.body)),

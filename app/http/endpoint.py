@@ -42,6 +42,7 @@ from app.http.checks import Checks, Document, Operation
 from app.http.compression import SMALLEST, accepts_gzip, gzipped
 from app.http.connections import Connections
 from app.http.heads import Heads
+from app.http.one_write import whole_answer
 from app.http.persisted import Persisted
 from app.http.rates import Rates
 from app.http.requests import EVENTS, Request, check_content_type, read_parameters, read_query_string, response_type, takes_events
@@ -153,7 +154,7 @@ class GraphQLEndpoint:
             if accepts_gzip(",".join(headers.getlist("accept-encoding"))):
                 answer.body = await gzipped(answer.body)
                 answer.headers["content-encoding"] = "gzip"
-        await answer.send(send, request_id)
+        await answer.send(send, request_id, whole=whole_answer(scope))
 
     async def _answer(
         self, scope: Scope, receive: Receive, headers: Headers, request_id: str, media_type: str | None, *, events: bool

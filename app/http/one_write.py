@@ -1,12 +1,35 @@
-"""The server's HTTP protocol, with each answer in one write: head and body would be two calls of the system, and wake the client twice."""
+"""The server's HTTP protocol, with each answer in one write: head and body would be two calls of the system, and wake the client twice.
+
+An answer that is whole goes out at once, past the two messages of ASGI: an application finds what takes it in its scope
+(`whole_answer`). And one timer looks after all connections that wait for their next request, where a timer for each would be set and
+dropped with every request.
+"""
 
 import asyncio
-from typing import Any
+from functools import partial
+from typing import Any, Protocol
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 #: Bytes that are held back at most until the loop has its turn.
 MOST_HELD = 65_536
+#: Seconds between two looks at the connections that wait: so much later than it might a connection is closed.
+TICK = 0.5
+#: The name of our extension of ASGI's scope.
+WHOLE = "leadgraph.whole"
+
+
+class Whole(Protocol):
+    """Writes an answer in one piece."""
+
+    def __call__(self, status: int, head: bytes, body: bytes) -> bool:
+        """Write it, or tell that it must go by ASGI's messages. `head`: lines that end in CRLF, with the body's length."""
+
+
+def whole_answer(scope: Any) -> Whole | None:
+    """Give what writes a whole answer, where the server has it."""
+    found: Whole | None = scope.get("extensions", {}).get(WHOLE)
+    return found
 
 
 class OneWrite(HttpToolsProtocol):
@@ -15,6 +38,27 @@ class OneWrite(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin a connection."""
         super().connection_made(Gathering(transport, self.loop))  # type: ignore[arg-type]
+
+    def on_headers_complete(self) -> None:
+        """Begin a request, which runs when the loop has its turn."""
+        before = self.cycle
+        super().on_headers_complete()
+        if self.cycle is not before:  # it is no socket
+            self.scope["extensions"] = {WHOLE: partial(_write_whole, self.cycle)}  # type: ignore[dict-item]
+
+    def on_response_complete(self) -> None:
+        """End a request: the next one of a pipeline, or wait for it."""
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+        else:
+            WAITING.begin(self, self.timeout_keep_alive)
+
+    def _unset_keepalive_if_required(self) -> None:
+        WAITING.end(self)
 
     def handle_websocket_upgrade(self) -> None:
         """Hand a socket's connection on as it is: what goes over it is messages, one write each already."""
@@ -58,3 +102,63 @@ class Gathering:
             held, self._held, self._size = self._held, [], 0
             if not self._transport.is_closing():  # a client that left meanwhile has no use for it
                 self._transport.writelines(held)
+
+
+def _write_whole(cycle: RequestResponseCycle, status: int, head: bytes, body: bytes) -> bool:
+    """Do at once what the cycle does for the two messages of an answer, where nothing about it is special."""
+    transport = cycle.transport
+    if (
+        cycle.response_started
+        or cycle.disconnected
+        or cycle.access_log
+        or not cycle.keep_alive
+        or cycle.flow.write_paused
+        or cycle.scope["method"] == "HEAD"
+    ):
+        return False
+    cycle.response_started = cycle.response_complete = True
+    cycle.waiting_for_100_continue = False
+    lines = [b"%s: %s\r\n" % header for header in cycle.default_headers]
+    transport.write(b"".join((STATUS_LINE[status], *lines, head, b"\r\n", body)))
+    cycle.scope["extensions"].clear()  # it leads back to the cycle: a ring for the collector
+    cycle.message_event.set()
+    cycle.on_response()
+    return True
+
+
+class Waiting:
+    """The connections that wait for their next request, and until when."""
+
+    def __init__(self) -> None:
+        #: In the order in which they began to wait.
+        self._until: dict[OneWrite, float] = {}
+        self._ticking: asyncio.AbstractEventLoop | None = None
+
+    def begin(self, connection: OneWrite, seconds: float) -> None:
+        """Let a connection wait so long."""
+        loop = connection.loop
+        self._until.pop(connection, None)
+        self._until[connection] = loop.time() + seconds
+        if self._ticking is not loop:
+            self._ticking = loop
+            loop.call_later(TICK, self._tick, loop)
+
+    def end(self, connection: OneWrite) -> None:
+        """Its next request has begun, or it is gone."""
+        self._until.pop(connection, None)
+
+    def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
+        now = loop.time()
+        for connection, until in list(self._until.items()):
+            if until > now:
+                break
+            del self._until[connection]
+            connection.timeout_keep_alive_handler()
+        if self._until:
+            loop.call_later(TICK, self._tick, loop)
+        elif self._ticking is loop:
+            self._ticking = None
+
+
+#: Of this process.
+WAITING = Waiting()

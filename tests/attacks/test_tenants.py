@@ -107,8 +107,8 @@ async def a_cursor(place: Place, of: Tenant) -> str:
 
 def test_no_field_with_arguments_is_out_of_reach_of_the_walk():
     nameless = {f"Lead{what}ManyPayload.results" for what in ("Upsert", "Event")}  # outcomes name nothing
-    # Subscriptions are `activities` and `node`, rewritten, and both are walked; their own doors are tried in tests/http, with every
-    # argument that names something (test_sockets.py, test_streams.py).
+    # Subscriptions are `activities` and `node`, rewritten, and both are walked; their own doors are tried in test_doors.py, and in
+    # tests/http with every argument that names something (test_sockets.py, test_streams.py).
     live = {"Subscription.activityAdded", "Subscription.importJobUpdated"}
     assert walks.fields_out_of_reach() == nameless | live
 

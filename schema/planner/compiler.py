@@ -1,6 +1,6 @@
 """Walk a selection and build the statement: one row or a page of rows, their parts, edges and nested pages."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -70,6 +70,11 @@ class ListField:
 LISTS: dict[type, Callable[["Compiler", ListField], Expression]] = {}
 
 
+def ahead(guarded: Sequence[str]) -> InvalidCursor:
+    """Refuse the position of the log that a guard found to be ahead of it; `guarded`: the paths of all such."""
+    return InvalidCursor(argument=guarded[0] if len(guarded) == 1 else None)
+
+
 @dataclass
 class Compiler:
     """Builds one statement. Binds, probes and guards pile up as it walks."""
@@ -117,10 +122,6 @@ class Compiler:
         return self.bind(lambda values: values.found[place][index], type_)
 
     # Selections
-
-    def ahead(self) -> InvalidCursor:
-        """Refuse the position of the log that a guard found to be ahead of it."""
-        return InvalidCursor(argument=self.guarded[0] if len(self.guarded) == 1 else None)
 
     def arguments(self, owner: GraphQLObjectType, details: Details, path: str) -> Arguments:
         """Read a field's arguments."""

@@ -13,7 +13,7 @@ from app.errors import InvalidCursor
 from app.tables import WorkspaceCounter
 from schema.planner import bindings as b
 from schema.planner import cursors, pages, shapes
-from schema.planner.compiler import LISTS, Compiler, Details, ListField
+from schema.planner.compiler import LISTS, Compiler, Details, ListField, ahead
 from schema.planner.dialects import Expression, Fields, Kind, Leaf, number, text
 from schema.planner.lists import listed
 from schema.planner.origins import BindValues
@@ -83,11 +83,13 @@ class Connection:
         origin, length, path = self.args.origins[name], len(self.keys), f"{self.args.path}.{name}"
         types = [self.rows.c[key.column].type for key in self.keys]
         postgres = self.on.dialect.core.name == "postgresql"
+        # By their names: a kept plan would hold the whole compilation with `self`.
+        prefix, keys = self.prefix, self.keys
 
         def look(values: BindValues) -> tuple[Any, tuple[Any, ...]]:
             try:
-                found = cursors.decode(origin.get(values.variables), self.prefix(values), length)
-                for value, type_, key in zip(found, types, self.keys, strict=True):
+                found = cursors.decode(origin.get(values.variables), prefix(values), length)
+                for value, type_, key in zip(found, types, keys, strict=True):
                     pages.check_key(value, type_, key)
             except InvalidCursor as error:
                 raise InvalidCursor(argument=path) from error
@@ -339,18 +341,18 @@ class Connection:
         source = sa.select(number(1).label("one")).subquery().outerjoin(cut, sa.true()) if single else cut
         size = self.args.origin("last" if self.asked.backward else "first", pages.DEFAULT)
         given = self.args.origins[self.asked.cursor] if self.asked.cursor else None
-        backward = self.asked.backward
+        backward, guarded = self.asked.backward, self.on.guarded
 
         def finish(rows: list[Any], values: BindValues) -> Any:
             if guard is not None and rows[0][guard]:
-                raise self.on.ahead()
+                raise ahead(guarded)
             found = [row for row in rows if row[here] is not None] if single else rows
             most = size.get(values.variables)
-            ahead = len(found) > most
+            more_ahead = len(found) > most
             found = found[:most]
             if backward:
                 found.reverse()
-            page = Page(rows, ahead, given.get(values.variables) if given else None)
+            page = Page(rows, more_ahead, given.get(values.variables) if given else None)
             return Fragment(orjson.dumps({key: shape(found, page) for key, shape in made.items()}, option=orjson.OPT_UTC_Z))
 
         return sa.select(*[column.label(f"c{place}") for place, column in enumerate(columns)]).select_from(source), finish

@@ -209,7 +209,7 @@ def _search(on: "Compiler", args: "Arguments") -> Search | None:
     """Read `search`; a text without a letter or digit asks nothing."""
     if args.values.get("search") is None:
         return None
-    origin, at = args.origins["search"], f"{args.path}.search"
+    origin, at, match = args.origins["search"], f"{args.path}.search", on.dialect.match
 
     def look(values: BindValues) -> tuple[Any, tuple[Any, ...]]:
         asked = origin.get(values.variables)
@@ -217,7 +217,7 @@ def _search(on: "Compiler", args: "Arguments") -> Search | None:
             raise BadUserInput(f"{at} {shown(asked)}: a NUL is in no text", argument=at)
         words = search_words(asked)
         apart = words if len(words) <= _MOST_WORDS else []
-        return (bool(words), len(apart)), (on.dialect.match(words), *[f" {word}" for word in apart]) if words else ()
+        return (bool(words), len(apart)), (match(words), *[f" {word}" for word in apart]) if words else ()
 
     (asks, apart), place = on.probe(look)
     if not asks:

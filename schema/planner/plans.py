@@ -24,13 +24,16 @@ from app.rules.emails import fold_email
 from app.rules.ids import PREFIXES, prefix_of
 from app.tables import Lead
 from schema.planner import bindings as b
-from schema.planner.compiler import LISTS, Arguments, Compiler, Details, Document, ListField
+from schema.planner.compiler import LISTS, Arguments, Compiler, Details, Document, ListField, ahead
 from schema.planner.connections import Connection, Finish
 from schema.planner.dialects import Expression, Kind, Leaf
 from schema.planner.origins import Bind, BindValues, Probe, shape_of
 from schema.planner.postgres import POSTGRES
 from schema.planner.shapes import compact, shaper
 from schema.planner.sqlite import SQLITE
+
+#: What a bind takes in memory: functions, and the place of its value.
+_OF_BIND = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +46,11 @@ class Plan:
     postgres: bool
     #: Binds that the statement came to do without: their values are checked all the same.
     checks: tuple[Bind, ...] = ()
+
+    @property
+    def written(self) -> int:
+        """Count the characters of the statement, and as many for each of its binds as these take beside it."""
+        return len(self.sql) + _OF_BIND * (len(self.binds) + len(self.checks))
 
     async def run(self, reading: Reading, values: BindValues) -> Any:
         """Run it, and give JSON that is ready to be sent (or None)."""
@@ -62,15 +70,17 @@ class _Family:
 
     probes: dict[tuple[Any, ...], Probe] = field(default_factory=dict)
     plans: dict[tuple[Any, ...], Plan] = field(default_factory=dict)
+    #: Characters of the document and of all its statements.
+    written: int = 0
 
 
 class Plans:
-    """Compiled plans, the latest used first; bounded."""
+    """Compiled plans, the latest used first; bounded in number, and in the characters of their documents and statements."""
 
-    def __init__(self, schema: GraphQLSchema, size: int = 1_000) -> None:
-        self.schema, self.size = schema, size
+    def __init__(self, schema: GraphQLSchema, size: int = 1_000, characters: int = 8_000_000) -> None:
+        self.schema, self.size, self.characters = schema, size, characters
         self.bindings = b.bind(schema)
-        self.hits = self.misses = self._count = 0
+        self.hits = self.misses = self._count = self._written = 0
         self._families: OrderedDict[tuple[Any, ...], _Family] = OrderedDict()
         self._variables: OrderedDict[tuple[Any, ...], frozenset[str]] = OrderedDict()
 
@@ -149,27 +159,35 @@ class Plans:
         binds = tuple(root.on.binds.get(name) or Bind(lambda _values, value=compiled.params[name]: value) for name in order)  # type: ignore[misc]
         checks = tuple(bind for name, bind in root.on.binds.items() if name not in order)
         plan = Plan(str(compiled), binds, finish, root.postgres, checks)
-        family = self._families.setdefault(key, _Family())
+        family = self._families.get(key)
+        if family is None:
+            family = self._families[key] = _Family(written=len(key[0]))
+            self._written += family.written
         self._families.move_to_end(key)
         pattern = tuple(root.on.pattern)
         for place, probe in enumerate(root.on.probes):
             family.probes[pattern[:place]] = probe
-        self._count += pattern not in family.plans
+        if pattern not in family.plans:
+            self._count += 1
+            family.written += plan.written
+            self._written += plan.written
         family.plans[pattern] = plan
         self._forget(family)
         return plan
 
     def _forget(self, newest: _Family) -> None:
         """Keep to the bound: the families that nobody asked for the longest go, and one that outgrows it alone begins anew."""
-        while self._count > self.size:
-            oldest = next(iter(self._families.values()))
+        while self._count > self.size or self._written > self.characters:
+            key, oldest = next(iter(self._families.items()))
             if oldest is newest:
                 kept = next(reversed(newest.plans))
                 newest.plans = {kept: newest.plans[kept]}
                 newest.probes = {seen: probe for seen, probe in newest.probes.items() if seen == kept[: len(seen)]}
-                self._count = 1
+                self._count, self._written = 1, len(key[0]) + newest.plans[kept].written
+                newest.written = self._written
                 return
             self._count -= len(oldest.plans)
+            self._written -= oldest.written
             self._families.popitem(last=False)
 
     def __len__(self) -> int:
@@ -237,7 +255,7 @@ class _Root:
         if not self.postgres:
             return self._single(self.on.dialect.one(fields, query, row, None))
         dialect = self.on.dialect
-        guarded = bool(self.on.guards)
+        guarded = self.on.guarded
         columns = [dialect.outermost(leaf).label(f"c{place}") for place, leaf in enumerate(fields.values())]
         shape = shaper([(key, place, leaf.is_json) for place, (key, leaf) in enumerate(fields.items())])
         if guarded:
@@ -247,14 +265,14 @@ class _Root:
             if not rows:
                 return None
             if guarded and rows[0][-1]:
-                raise self.on.ahead()
+                raise ahead(guarded)
             return Fragment(orjson.dumps(shape(rows[0]), option=orjson.OPT_UTC_Z))
 
         return query.add_columns(*columns), finish
 
     def _single(self, tree: Expression) -> tuple[sa.Select[*tuple[Any, ...]], Finish]:
         """One JSON value."""
-        guarded = bool(self.on.guards)
+        guarded = self.on.guarded
         postgres = self.postgres
 
         def finish(rows: list[Any], _values: BindValues) -> Any:
@@ -262,7 +280,7 @@ class _Root:
             if text is None:
                 return None  # there is no such object, whatever was asked of it
             if guarded and rows[0][1]:
-                raise self.on.ahead()
+                raise ahead(guarded)
             return compact(text) if postgres else Fragment(text.encode())
 
         guard = [sa.or_(*self.on.guards)] if guarded else []
@@ -302,7 +320,7 @@ class _Root:
             # Ids of no known type: still the one statement of a root field, and an empty one.
             workspace, inside = self.on.scope.table(self.plans.bindings.models["Workspace"])
             parts = [sa.select(workspace.c.id, sa.null()).where(inside, sa.false())]
-        guards = list(self.on.guards)
+        guards, guarded = self.on.guards, self.on.guarded
         statement: Any = parts[0] if len(parts) == 1 else sa.union_all(*parts)
         if guards:
             whole = statement.subquery()
@@ -311,8 +329,8 @@ class _Root:
         postgres = self.postgres
 
         def finish(rows: list[Any], values: BindValues) -> Any:
-            if guards and rows[0][2]:
-                raise self.on.ahead()
+            if guarded and rows[0][2]:
+                raise ahead(guarded)
             found = {row[0]: compact(row[1]) if postgres else Fragment(row[1].encode()) for row in rows if row[0] is not None}
             if many is None:
                 return found

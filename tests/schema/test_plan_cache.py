@@ -1,5 +1,6 @@
 """Compiled statements are kept, counted, and bounded; and a page far down is the same statement as the first, no longer on its way."""
 
+import gc
 import sqlite3
 
 import pytest
@@ -8,6 +9,8 @@ from explaining import plans_run
 from app.readers import cursor_text
 from app.rules.ids import new_id
 from schema.graph import graph
+from schema.planner.compiler import Compiler
+from schema.planner.connections import Connection
 from schema.planner.sqlite import SQLITE
 
 BOUND = 20
@@ -43,6 +46,36 @@ async def test_values_that_choose_other_statements_are_bounded_in_one_document_t
     misses = graph.plans.misses
     await api(text, ids=[new_id(prefix) for prefix in prefixes])
     assert graph.plans.misses == misses
+
+
+async def test_what_is_kept_is_bounded_by_the_size_of_documents_and_statements_too(api, monkeypatch):
+    monkeypatch.setattr(graph.plans, "characters", 100_000)
+    for number in range(30):
+        await api(f"{{ users(first: 1) {{ n{number}: totalCount }} }} #{'.' * 20_000}")
+        assert graph.plans._written <= 100_000
+    assert graph.plans._written == sum(family.written for family in graph.plans._families.values())
+    await api(f"{{ users(first: 1) {{ totalCount }} }} #{'.' * 60_000}")
+    hits = graph.plans.hits
+    await api(f"{{ users(first: 1) {{ totalCount }} }} #{'.' * 60_000}")
+    assert graph.plans.hits == hits + 1
+
+
+async def test_a_kept_plan_holds_nothing_of_its_compilation(api):
+    campaign = (await api("campaigns/create", input={"name": "Spring"}))["campaignCreate"]["campaign"]["id"]
+    await api("leads/upsert_many", input={"leads": [{"email": "ada@example.com"}], "campaignId": campaign})
+    asked = """query Kept($where: LeadWhere, $after: String, $inner: String, $search: String, $id: ID!, $ids: [ID!]!) {
+      leads(where: $where, after: $after, search: $search) { totalCount nodes { id score { value } activities { edges { cursor } } } }
+      activities(after: $inner) { nodes { lead { campaigns { nodes { stats { count } } } } } }
+      nodes(ids: $ids) { id ... on Lead { activities(after: $inner) { totalCount } } }
+      campaign(id: $id) { leads { pageInfo { endCursor } } } }"""
+    where = {"campaignId": {"in": [campaign]}, "attributes": [{"key": "a", "eq": 1}], "or": [{"email": {"contains": "a"}}]}
+    log = (await api("{ activities { pageInfo { endCursor } } }"))["activities"]["pageInfo"]["endCursor"]
+    lead = (await api("{ leads { nodes { id } } }"))["leads"]["nodes"][0]["id"]
+    for _ in range(2):
+        await api(asked, where=where, inner=log, search="ada", id=campaign, ids=[campaign, lead])
+    await api(LIST, first=1, after=(await api(LIST, first=1))["leads"]["pageInfo"]["endCursor"])
+    gc.collect()
+    assert [each for each in gc.get_objects() if isinstance(each, Compiler | Connection)] == []
 
 
 async def test_page_two_thousand_is_the_plan_of_page_two_and_takes_as_many_steps(api, database):

@@ -7,6 +7,7 @@ what the query finds, in its order. While one is written out the next is read.
 import asyncio
 import csv
 import io
+import re
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from enum import StrEnum
@@ -46,6 +47,8 @@ _TEXTS = tuple(
     if name not in {"id", "status", "attributes", "optInAt", "qualityScore", "createdAt", "updatedAt", "lastActivityAt", "version"}
 )
 _ATTRIBUTES = COLUMNS.index("attributes")
+#: The library shows the filter at fault as Python would, and who wrote it has it in JSON.
+_FOUND = re.compile(r",? found: .*", re.DOTALL | re.IGNORECASE)
 #: Exports that a process runs at once: each keeps a reader for as long as it takes.
 AT_ONCE = 2
 
@@ -126,7 +129,8 @@ def _refusal(error: GraphQLError) -> Exception:
     while isinstance(below, GraphQLError):
         below = below.original_error
     if below is None:  # a variable that is not of its type, and only the filter can be
-        return BadUserInput(error.message, argument="where")
+        told = _FOUND.sub("", error.message)
+        return BadUserInput(told if told.endswith(("?", ".")) else f"{told}.", argument="where")
     if isinstance(below, BadUserInput) and below.argument is not None:
         return BadUserInput(below.message.removeprefix("leads."), argument=below.argument.removeprefix("leads."), **below.more)
     return error

@@ -50,6 +50,7 @@ def test_without_a_command_the_help_names_them_all():
         ["import"],
         ["import", "x.csv"],
         ["serve", "--port", "70000"],
+        ["serve", "--port", "http"],
         ["serve", "--workers", "0"],
         ["key", "create", "--workspace", "acme", "--name", "x", "--role", "OWNER"],
         ["workspace"],
@@ -59,12 +60,14 @@ def test_a_command_called_wrongly_is_told_so_in_one_line(wrong: list[str]):
     ended = leadgraph(*wrong)
     assert ended.code == 2
     assert ended.refusal.endswith("(--help tells more)")
+    assert "error" not in ended.refusal
+    assert "Input should" not in ended.refusal
 
 
 def test_a_workspace_and_its_key_are_made_from_nothing(folder: Path):
     database = url_of(folder / "new.db")
     assert leadgraph("workspace", "create", "acme", **database).refusal == (
-        f"{folder}/new.db: there is no such database: `leadgraph migrate` creates it"
+        f"{folder}/new.db: there is no such database: name another in LEADGRAPH_DATABASE_URL, or let `leadgraph migrate` create it"
     )
     assert not (folder / "new.db").exists()
     for _ in range(2):
@@ -93,6 +96,10 @@ async def test_a_key_is_printed_and_nothing_else_and_opens_its_workspace(databas
     assert (found["workspace_id"], found["role"]) == (made.out.strip(), "EDITOR")
     unknown = leadgraph("key", "create", "--workspace", "nobody", "--name", "x", "--role", "ADMIN", **here)
     assert (unknown.code, unknown.refusal) == (1, "There is no workspace 'nobody'.")
+    nameless = leadgraph(
+        "key", "create", "--workspace", made.err.split("--workspace ")[1].split()[0], "--name", "", "--role", "ADMIN", **here
+    )
+    assert nameless.refusal == "--name '': is blank"
 
 
 def test_tables_of_another_version_are_named_as_such(folder: Path):
@@ -140,8 +147,13 @@ def test_a_database_that_can_t_be_used_is_one_line(tmp_path_factory: pytest.Temp
         ({"LEADGRAPH_DATABASE_URL": "nonsense"}, "LEADGRAPH_DATABASE_URL is no URL: write sqlite+aiosqlite:///FILE or"),
         ({"LEADGRAPH_DATABASE_URL": "mysql://x/y"}, "LEADGRAPH_DATABASE_URL: mysql is not among the drivers"),
         ({"LEADGRAPH_DATABASE_URL": "sqlite+aiosqlite://"}, "must name a file"),
-        ({"LEADGRAPH_LOG_LEVEL": "loud"}, "LEADGRAPH_LOG_LEVEL: "),
-        ({"LEADGRAPH_READERS": "many"}, "LEADGRAPH_READERS: Input should be a valid integer"),
+        ({"LEADGRAPH_READERS": "many"}, "LEADGRAPH_READERS 'many': must be a whole number"),
+        ({"LEADGRAPH_READERS": "0"}, "LEADGRAPH_READERS '0': must be at least 1"),
+        ({"LEADGRAPH_REQUEST_SECONDS": "0"}, "LEADGRAPH_REQUEST_SECONDS '0': must be more than 0"),
+        ({"LEADGRAPH_REQUEST_SECONDS": "x"}, "LEADGRAPH_REQUEST_SECONDS 'x': must be a number"),
+        ({"LEADGRAPH_CALLER_CACHE_SECONDS": "2"}, "LEADGRAPH_CALLER_CACHE_SECONDS '2': must be at most 1"),
+        ({"LEADGRAPH_WORKER": "maybe"}, "LEADGRAPH_WORKER 'maybe': must be true or false"),
+        ({"LEADGRAPH_LOG_LEVEL": "loud"}, "LEADGRAPH_LOG_LEVEL 'loud': must be DEBUG, INFO, WARNING or ERROR"),
         ({"LEADGRAPH_DATABASE_URL": "postgresql+asyncpg://u:hush@127.0.0.1:1/x"}, "Connect call failed"),
     ],
 )
@@ -232,20 +244,28 @@ def test_two_servers_that_start_on_an_empty_database_both_serve(folder: Path):
         )
 
 
-def test_the_demo_answers_and_its_three_lines_work_as_printed(folder: Path):
+def test_the_demo_answers_and_its_four_lines_work_as_printed(folder: Path):
     port = str(free_port())
-    (folder / "leadgraph-demo.db").write_text("the demo before this one")
+    (folder / "leadgraph-demo.db").write_text("the demo on port 8000")
+    (folder / f"leadgraph-demo-{port}.db").write_text("the demo before this one")
     with started("demo", "--leads", "300", "--port", port, folder=folder, LEADGRAPH_WORKER="false") as process:
         assert process.stdout is not None
-        said = [process.stdout.readline().rstrip("\n") for _ in range(6)]
+        said = [process.stdout.readline().rstrip("\n") for _ in range(7)]
         key = said[1].split()[-1]
         assert said[0].split() == ["Explorer", f"http://127.0.0.1:{port}/explorer#key={key}"]
-        asked, listed, upserted = (
-            subprocess.run(["bash", "-c", line], cwd=folder, capture_output=True, text=True, timeout=60, check=True) for line in said[3:6]
+        asked, listed, upserted, exported = (
+            subprocess.run(["bash", "-c", line], cwd=folder, capture_output=True, text=True, timeout=60, check=True) for line in said[3:7]
         )
         assert json.loads(asked.stdout)["data"]["leads"]["totalCount"] > 280
-        assert len(json.loads(listed.stdout)["data"]["leads"]["nodes"]) == 50
+        assert len(json.loads(listed.stdout)["data"]["leads"]["nodes"]) == 3
         assert json.loads(upserted.stdout)["data"]["leadUpsertMany"]["summary"]["created"] == 1
+        assert (exported.stdout, exported.stderr) == ("", "")
+        assert "you@example.com" in (folder / "demo-leads.csv").read_text()
+        assert (folder / "leadgraph-demo.db").read_text() == "the demo on port 8000"
+
+        stranger = leadgraph("run", QUERIES / "leads" / "list.graphql", "--key", "lg_no", LEADGRAPH_URL=f"http://127.0.0.1:{port}")
+        assert (stranger.code, json.loads(stranger.out)["errors"][0]["extensions"]["code"]) == (1, "UNAUTHENTICATED")
+        assert stranger.err == f"leadgraph: http://127.0.0.1:{port}/graphql: give a valid key with --key or in LEADGRAPH_KEY\n"
 
         def run(document: str, **options: str) -> Any:
             flags = [text for name, value in options.items() for text in (f"--{name}", value)]
@@ -304,6 +324,24 @@ def test_a_document_that_can_t_be_run_is_one_line(folder: Path):
     assert all(ended.refusal for ended in wrong)
     (folder / "latin.graphql").write_bytes("{ zoë }".encode("latin-1"))
     assert leadgraph("run", folder / "latin.graphql").refusal.endswith("no text in UTF-8: save it as such")
+
+
+def test_a_document_that_is_no_question_and_answer_says_who_runs_it(folder: Path):
+    server = f"http://127.0.0.1:{free_port()}"
+    told = leadgraph("run", QUERIES / "activities" / "watch.graphql", "--variables", '{"after": "x"}', "--url", server)
+    curl = f"curl -N {server}/graphql -H 'Authorization: Bearer KEY' -H 'Accept: text/event-stream' -H 'Content-Type: application/json' -d "
+    assert told.refusal.endswith(f"""takes one answer: {curl}'{{"documentId":"activities/watch","variables":{{"after":"x"}}}}'""")
+    for name in ("import", "import_preview"):
+        assert (
+            "takes a file, and `run` sends none: `leadgraph import` does" in leadgraph("run", QUERIES / "leads" / f"{name}.graphql").refusal
+        )
+    own = folder / "own.graphql"
+    own.write_text(
+        "subscription Watch { activities { cursor } }\nquery Who { viewer { role } }\nmutation Up($file: [Upload!]!) { x(f: $file) }"
+    )
+    assert '-d \'{"query":"subscription Watch' in leadgraph("run", own, "--operation", "Watch", "--url", server).refusal
+    assert "takes a file" in leadgraph("run", own, "--operation", "Up", "--url", server).refusal
+    assert "cannot be asked" in leadgraph("run", own, "--operation", "Who", "--url", server).refusal
 
 
 @pytest.mark.parametrize(

@@ -286,6 +286,19 @@ def test_a_guessed_encoding_is_told(place: Place, folder: Path):
     ended = place.run(file, "--json", "--map", "Name=firstName")
     assert counts_of(ended)["created"] == 1
     assert "read as Windows-1252" in ended.err
+    assert "--encoding windows-1251" in ended.err
+    cyrillic = "email,Имя\nzoe@example.com,Зоя\n".encode("cp1251")
+    file.write_bytes(cyrillic)
+    assert "Имя" in place.run(file, "--dry-run", "--encoding", "windows-1251").err
+
+
+def test_a_whole_name_stays_an_attribute_and_one_is_told_where_names_go(place: Place, folder: Path):
+    file = folder / "leads.csv"
+    file.write_text("email,Full Name,Nachname\nann@example.com,Ann Lee,Lee\n", encoding="utf-8")
+    told = "kept as attributes: Full Name; to be split or mapped, as names go to firstName and lastName: Full Name\n"
+    assert place.run(file).err.endswith(told)
+    refused = place.run(file, "--map", "Full Name=fullName").refusal
+    assert "A lead has no field 'fullName': names go to firstName and lastName" in refused
 
 
 async def test_an_import_that_is_cut_off_says_what_is_in_and_goes_on_when_it_is_run_again(

@@ -11,12 +11,21 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from app.commands.terminal import Failure
 from app.database import Database, database_file
-from app.errors import Unavailable
+from app.errors import Unavailable, shown
 from app.migrations import check
 from app.settings import Settings
 
 ELSEWHERE = "name another in LEADGRAPH_DATABASE_URL"
 DRIVERS = ("sqlite+aiosqlite", "postgresql+asyncpg")
+#: What the settings' library finds wrong with a value, in our words; of other kinds the setting says itself what it takes.
+_RULES = {
+    "int_parsing": "must be a whole number",
+    "float_parsing": "must be a number",
+    "bool_parsing": "must be true or false",
+    "greater_than_equal": "must be at least {ge:g}",
+    "less_than_equal": "must be at most {le:g}",
+    "greater_than": "must be more than {gt:g}",
+}
 #: What SQLite says of a file that can't be used, and what one may do about it.
 _SQLITE = {
     "readonly": f"it is read-only: let this user write it and its folder, or {ELSEWHERE}",
@@ -33,7 +42,9 @@ def read_settings(database_url: str | None = None) -> Settings:
         driver = make_url(settings.database_url).drivername
     except ValidationError as error:
         first = error.errors()[0]
-        raise Failure(f"LEADGRAPH_{'_'.join(map(str, first['loc'])).upper()}: {first['msg']}") from error
+        name = str(first["loc"][0])
+        rule = _RULES.get(first["type"], f"must be {Settings.model_fields[name].description}").format(**first.get("ctx", {}))
+        raise Failure(f"LEADGRAPH_{name.upper()} {shown(first['input'])}: {rule}") from error
     except ArgumentError as error:
         raise Failure(f"LEADGRAPH_DATABASE_URL is no URL: write {DRIVERS[0]}:///FILE or {DRIVERS[1]}://USER@HOST/NAME") from error
     if driver not in DRIVERS:
@@ -71,7 +82,7 @@ def _check_file(file: Path, *, create: bool) -> None:
     if not file.parent.is_dir():
         raise Failure(f"{file}: there is no folder {file.parent}: create it, or {ELSEWHERE}")
     if not create and not file.exists():
-        raise Failure(f"{file}: there is no such database: `leadgraph migrate` creates it")
+        raise Failure(f"{file}: there is no such database: {ELSEWHERE}, or let `leadgraph migrate` create it")
     try:
         mode = "rwc" if create else "rw"
         with closing(sqlite3.connect(f"{file.absolute().as_uri()}?mode={mode}", uri=True, timeout=30, isolation_level=None)) as connection:

@@ -33,6 +33,7 @@ from app.rules.people import MadeRow, make_people
 from app.settings import QUERIES, Settings
 
 FILE = Path("leadgraph-demo.db")
+SLUG = "demo"
 CAMPAIGN = {
     "name": "Technical buyers",
     "status": "ACTIVE",
@@ -54,7 +55,10 @@ commands = typer.Typer(add_completion=False)
 @commands.command()
 def demo(
     *,
-    database: Annotated[Path | None, typer.Option(help=f"A new file for the database; {FILE}, made anew each time, unless given.")] = None,
+    database: Annotated[
+        Path | None,
+        typer.Option(help=f"A new file for the database; unless given, {FILE}, with the port in its name if not {PORT}, is made anew."),
+    ] = None,
     leads: Annotated[int, typer.Option(help="Rows of leads to make.", min=1, max=1_000_000)] = 10_000,
     host: Host = HOST,
     port: Port = PORT,
@@ -62,11 +66,11 @@ def demo(
     """Make a database with leads and what happened to them, print how to ask for them, and serve it."""
     started = time.monotonic()
     with listen(host, port) as listener:  # first of all: a second demo must leave the file of the first alone
-        file = _new_file(database)
+        file = _new_file(database, listener.getsockname()[1])
         url = f"sqlite+aiosqlite:///{file}"
         key = asyncio.run(_fill(read_settings(url), leads))
         typer.echo(f"Made {file} from {leads:,} rows of leads in {time.monotonic() - started:.1f} s. Ctrl-C ends the server.\n", err=True)
-        typer.echo(_greeting(address(listener), key))
+        typer.echo(_greeting(address(listener), key, url))
         sys.stdout.flush()
         # The server reads its settings as any other does.
         os.environ["LEADGRAPH_DATABASE_URL"] = url
@@ -74,13 +78,16 @@ def demo(
         answer(listener)
 
 
-def _new_file(asked: Path | None) -> Path:
-    if asked is None:
-        for file in FILE.parent.glob(f"{FILE.name}*"):
-            file.unlink()
-    elif asked.exists():
-        raise Failure(f"{asked} is there already: name a new file with --database, or remove it")
-    return asked or FILE
+def _new_file(asked: Path | None, port: int) -> Path:
+    """Give the file that was asked for, which must be new, or a port's own: a demo on another port goes on with its."""
+    if asked is not None:
+        if asked.exists():
+            raise Failure(f"{asked} is there already: name a new file with --database, or remove it")
+        return asked
+    mine = FILE if port == PORT else FILE.with_stem(f"{FILE.stem}-{port}")
+    for file in mine.parent.glob(f"{mine.name}*"):
+        file.unlink()
+    return mine
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +111,7 @@ async def _fill(settings: Settings, count: int) -> str:
     async with opened(settings, create=True) as database:
         await upgrade(database)
         async with database.writing() as connection:
-            workspace = await workspaces.create(connection, slug="demo", name="Demo")
+            workspace = await workspaces.create(connection, slug=SLUG, name="Demo")
         async with Story(database, workspace["id"]).chapter(DAYS) as work:
             ana = await users.create(work, ANA)
             ben = await users.create(work, BEN)
@@ -173,8 +180,8 @@ async def _come_on(story: Story, known: list[str], ben: str) -> None:
                 await upsert_many(work, [{"email": email, "status": status} for email in known[start : start + MOST]])
 
 
-def _greeting(url: str, key: str) -> str:
-    """Say where the service is, and three lines that work when they are pasted."""
+def _greeting(url: str, key: str, database_url: str) -> str:
+    """Say where the service is, and four lines that work when they are pasted: the last goes to the database itself."""
     program = _from_here(Path(sys.argv[0])) if Path(sys.argv[0]).name == "leadgraph" else f"{shlex.quote(sys.executable)} -m app"
     asked = f"--key {key}" + ("" if url == f"http://{HOST}:{PORT}" else f" --url {url}/graphql")
     query = orjson.dumps({"query": "{ leads(first: 3) { totalCount nodes { fullName company qualityScore } } }"}).decode()
@@ -184,8 +191,9 @@ Explorer  {url}/explorer#key={key}
 Key       {key}
 
 curl -s {url}/graphql -H 'Authorization: Bearer {key}' -H 'Content-Type: application/json' -d '{query}'
-{program} run {_from_here(QUERIES / "leads/list.graphql")} {asked}
+{program} run {_from_here(QUERIES / "leads/list.graphql")} --variables '{{"first": 3}}' {asked}
 {program} run {_from_here(QUERIES / "leads/upsert_many.graphql")} --variables '{variables}' {asked}
+LEADGRAPH_DATABASE_URL={shlex.quote(database_url)} {program} export demo-leads.csv --workspace {SLUG}
 """
 
 

@@ -1,18 +1,34 @@
 """`leadgraph run`: a document of `queries/`, or any other, against a server."""
 
+import shlex
 from pathlib import Path
 from typing import Annotated, Any
 
 import httpx2
 import orjson
 import typer
+from graphql import (
+    GraphQLSyntaxError,
+    ListTypeNode,
+    NamedTypeNode,
+    NonNullTypeNode,
+    OperationDefinitionNode,
+    OperationType,
+    TypeNode,
+    parse,
+)
 
 from app.commands.terminal import Failure
-from app.errors import shown
+from app.errors import Code, shown
+from app.settings import QUERIES
 
 URL = "http://127.0.0.1:8000/graphql"
 #: Seconds: a little longer than a server takes before it gives up by itself.
 PATIENCE = 30.0
+#: What one does about the error UNAUTHENTICATED in a shell.
+KEY_WANTED = "give a valid key with --key or in LEADGRAPH_KEY"
+#: Types of variables in which a file is sent.
+_WITH_FILE = {"Upload", "LeadImportInput"}
 
 commands = typer.Typer(add_completion=False)
 
@@ -30,9 +46,13 @@ def run(
     body: dict[str, Any] = {"query": _read(document), "variables": _variables(variables)}
     if operation is not None:
         body["operationName"] = operation
+    _check_kind(document, body, endpoint(url))
     answer = _post(endpoint(url), key, body)
     typer.echo(orjson.dumps(answer, option=orjson.OPT_INDENT_2))
-    if answer.get("errors"):
+    errors = answer.get("errors") or []
+    if any((error.get("extensions") or {}).get("code") == Code.UNAUTHENTICATED for error in errors):
+        raise Failure(f"{endpoint(url)}: {KEY_WANTED}")
+    if errors:
         raise typer.Exit(1)
 
 
@@ -64,6 +84,31 @@ def _variables(given: str | None) -> dict[str, Any]:
 def endpoint(url: str) -> str:
     """Take the server's own address too: GraphQL is at /graphql there."""
     return url.rstrip("/") + "/graphql" if url.count("/") <= 2 or (url.endswith("/") and url.count("/") == 3) else url
+
+
+def _check_kind(document: Path, body: dict[str, Any], url: str) -> None:
+    """Refuse what is more than a question and an answer in JSON, and say who does that."""
+    try:
+        definitions = parse(body["query"], no_location=True).definitions
+    except GraphQLSyntaxError:
+        return  # the server says where
+    name = body.get("operationName")
+    asked = [each for each in definitions if isinstance(each, OperationDefinitionNode) and name in (None, each.name and each.name.value)]
+    if any(each.operation is OperationType.SUBSCRIPTION for each in asked):
+        known = document.resolve()
+        if known.is_relative_to(QUERIES):
+            body = {"documentId": str(known.relative_to(QUERIES).with_suffix("")), "variables": body["variables"]}
+        events = "-H 'Accept: text/event-stream' -H 'Content-Type: application/json'"
+        line = f"curl -N {url} -H 'Authorization: Bearer KEY' {events} -d {shlex.quote(orjson.dumps(body).decode())}"
+        raise Failure(f"{document} is a subscription, and `run` takes one answer: {line}")
+    if any(_named(variable.type) in _WITH_FILE for each in asked for variable in each.variable_definitions or ()):
+        raise Failure(f"{document} takes a file, and `run` sends none: `leadgraph import` does, or curl as the README says under Files")
+
+
+def _named(type_: TypeNode) -> str:
+    while isinstance(type_, NonNullTypeNode | ListTypeNode):
+        type_ = type_.type
+    return type_.name.value if isinstance(type_, NamedTypeNode) else ""
 
 
 def _post(url: str, key: str | None, body: dict[str, Any]) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from app.commands.databases import current
 from app.commands.terminal import Failure, bar, one_line
 from app.database import Database, lock_workspace
 from app.errors import BadUserInput, CampaignNotFound, shown
-from app.rules.columns import ATTRIBUTES, COMPUTED
+from app.rules.columns import ATTRIBUTES, COMPUTED, NAMES_ARE_TWO, is_full_name
 from app.rules.files import FileRow, rejected_header, rejected_row
 from app.rules.uploads import Table, UnknownColumns
 from app.worker import Worker
@@ -123,6 +123,7 @@ def _columns(table: Table, mapping: Sequence[tuple[str, str | None]]) -> str:
     left = [column for column, field_ in mapping if not field_ and column.strip()]
     computed = [left.pop(left.index(column)) for column in COMPUTED if table.exported and column in left]
     told = {"kept as attributes": kept, "left out": left, "left out, as nobody can set them": computed}
+    told[f"to be split or mapped, as {NAMES_ARE_TWO}"] = [column for column in kept + left if is_full_name(column)]
     parts = [", ".join(fields), *(f"{words}: {', '.join(columns)}" for words, columns in told.items() if columns)]
     # A header may hold what a terminal would obey.
     said = " ".join("; ".join(parts).split())
@@ -137,7 +138,9 @@ def _looked_through(raw: BinaryIO, asked: Asked) -> tuple[Table, list[tuple[str,
         raise Failure(f"{asked.file}: {error.message.partition(': ')[2].rstrip('.')}{advice}") from error
     if table.guessed:
         typer.echo(
-            f"{asked.file} is not UTF-8: read as Windows-1252. If letters look wrong, save it as UTF-8 and import it again.", err=True
+            f"{asked.file} is not UTF-8: read as Windows-1252. If letters look wrong, import it again with its encoding, such as "
+            "--encoding windows-1251, or saved as UTF-8.",
+            err=True,
         )
     return table, mapping
 

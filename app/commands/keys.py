@@ -9,6 +9,8 @@ from app.actions import workspaces
 from app.actions.keys import create_key
 from app.actions.work import Role
 from app.commands.databases import current
+from app.commands.terminal import Failure
+from app.errors import BadUserInput
 
 commands = typer.Typer(add_completion=False)
 
@@ -31,5 +33,8 @@ def create(
 async def _create(slug: str, name: str, role: Role) -> str:
     async with current() as database, database.writing() as connection:
         found = await workspaces.find(connection, slug)
-        _, key = await create_key(connection, found["id"], name, role)
+        try:
+            _, key = await create_key(connection, found["id"], name, role)
+        except BadUserInput as error:
+            raise Failure(f"--{error.message.removeprefix('input.')}") from error
     return key

@@ -19,9 +19,9 @@ import httpx2
 import orjson
 import typer
 
-from app.commands.documents import PATIENCE, URL, endpoint
+from app.commands.documents import KEY_WANTED, PATIENCE, URL, endpoint
 from app.commands.terminal import Failure
-from app.errors import shown
+from app.errors import Code, shown
 from app.settings import QUERIES
 
 #: Seconds that the mail server has for each answer, and that must be left of a lease for another e-mail to be begun.
@@ -124,7 +124,8 @@ class _Api:
             raise Unreachable(f"{self.url} cannot be asked: {error or type(error).__name__}") from error
         for told in answer.get("errors") or ():
             passing = told["extensions"]["code"] in ("UNAVAILABLE", "TIMEOUT", "RATE_LIMITED", "INTERNAL")
-            raise (Unreachable if passing else Refused)(f"{self.url}: {told['message']}")
+            wrong = KEY_WANTED if told["extensions"]["code"] == Code.UNAUTHENTICATED else told["message"]
+            raise (Unreachable if passing else Refused)(f"{self.url}: {wrong}")
         data: dict[str, Any] = answer["data"]
         return data
 

@@ -15,6 +15,15 @@ USAGE = 2
 #: Seconds after which something takes long.
 LONG = 1.0
 
+#: What the library below the library says of a wrong option, and we don't.
+_WORDS = {
+    ": Value error, ": ": ",
+    "Input should be a valid integer, unable to parse string as an integer": "must be a whole number",
+    "Input should be a valid number, unable to parse string as a number": "must be a number",
+    "Input should be greater than or equal to": "must be at least",
+    "Input should be less than or equal to": "must be at most",
+}
+
 
 class Failure(typer.TyperException):
     """A command cannot do what it was asked to: one line that says why and what to do. Exit code 1."""
@@ -24,6 +33,8 @@ def one_line(error: BaseException) -> str:
     """Say on one line what went wrong, and nothing that a terminal would obey; of what nobody expected, where to see more."""
     if isinstance(error, typer.TyperException):
         text = error.format_message() + (" (--help tells more)" if error.exit_code == USAGE else "")
+        for theirs, ours in _WORDS.items():
+            text = text.replace(theirs, ours)
     elif isinstance(error, LeadgraphError):
         text = str(error)
     else:

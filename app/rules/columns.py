@@ -45,6 +45,14 @@ SYNONYMS: dict[str, str] = {
     "fechadeconsentimiento dataconsenso",
 }
 
+#: Columns that hold a whole name: cutting it in two would be a guess.
+_FULL_NAMES = (
+    "name fullname contactname personname leadname nomcomplet nometprenom nomprenom prenometnom prenomnom vollername vollstandigername "
+    "vorundnachname vornameundnachname vornamenachname namevorname nombrecompleto nombreyapellido nombreyapellidos nomecompleto "
+    "nomecognome nomeecognome cognomenome cognomeenome"
+)
+NAMES_ARE_TWO = "names go to firstName and lastName"
+
 _NAMES = ("id", *(field.name for field in LEAD_FIELDS if field.name != "attributes"))
 _BY_HEADER: dict[str, str] = {header: name for name in _NAMES for header in (name.lower(), *SYNONYMS.get(name, "").split())}
 
@@ -60,6 +68,11 @@ def find_field(header: str) -> str | None:
 def is_export(columns: Sequence[str]) -> bool:
     """Tell by its header whether a file is an export of ours."""
     return _EXPORTED.issubset(columns)
+
+
+def is_full_name(header: str) -> bool:
+    """Tell whether a column of this name holds first and last name in one."""
+    return "".join(words(header)) in _FULL_NAMES.split()
 
 
 def closest(header: str) -> str | None:
@@ -103,6 +116,8 @@ def _given_field(column: str, field: str | None, columns: Sequence[str]) -> str 
         return None
     if name in (*_NAMES, OBJECT) or (name.startswith(ATTRIBUTES) and len(name) > len(ATTRIBUTES)):
         return name
+    if is_full_name(name):
+        raise ValueError(f"A lead has no field {shown(name)}: {NAMES_ARE_TWO}.")
     raise ValueError(f"A lead has no field {shown(name)}{_did_you_mean(find_field(name) or closest(name))}")
 
 

@@ -34,6 +34,9 @@ _MARKS = {b"\xef\xbb\xbf": ("utf-8-sig",), b"\xff\xfe": ("utf-16",), b"\xfe\xff"
 _NO_TEXT = re.compile(r"[\x01-\x08\x0e-\x1f\x7f]")
 NOT_TEXT = "the file is no text: save it as CSV with the encoding UTF-8"
 
+#: A line above the header in which Excel says what stands between the cells.
+_TOLD = re.compile(rf"""(["']?)sep=([{SEPARATORS}])\1\2*""", re.IGNORECASE)
+
 #: A spreadsheet would run a cell that begins so.
 _FORMULA = re.compile(r"'*[=+\-@\t\r]")
 #: What such a cell begins with; one with an apostrophe may.
@@ -85,6 +88,8 @@ class CsvFile:
     #: The encoding is a guess: another of eight bits would have been valid too.
     guessed: bool
     separator: str
+    #: Records above the rows: the header, and Excel's line that says the separator.
+    above: int
     head: Head
     #: Physical lines of the whole file.
     lines: int
@@ -102,7 +107,7 @@ class CsvFile:
     def rows(self) -> Iterator[FileRow]:
         """Read the rows after the header. A line without any text in its cells is no row."""
         with _text(self.file, self.encoding) as text:
-            for line, cells, broken in islice(_records(text, self.separator), 1, None):
+            for line, cells, broken in islice(_records(text, self.separator), self.above, None):
                 if broken:
                     yield FileRow(line, [], [FieldError(ErrorCode.INVALID, broken, None)])
                     continue
@@ -129,14 +134,16 @@ def read_csv(file: BinaryIO, encoding: str | None = None) -> CsvFile:
     encoding, guessed, lines = _survey(file, encoding)
     with _text(file, encoding) as text:
         head = [line for line in islice(text, _SAMPLE_LINES) if line.strip()]
-    separator = find_separator("".join(head)[:_SAMPLE_CHARACTERS])
+    told = _TOLD.fullmatch(head[0].rstrip("\r\n")) if head else None
+    separator = told[2] if told else find_separator("".join(head)[:_SAMPLE_CHARACTERS])
+    above = 2 if told else 1
     with _text(file, encoding) as text:
-        _, cells, broken = next(_records(text, separator), (0, [], None))
+        _, cells, broken = next(islice(_records(text, separator), above - 1, None), (0, [], None))
     if broken:
         raise ValueError(f"the header cannot be read: {broken}")
     if not cells:
         raise ValueError("the file is empty: its first line must name the columns")
-    return CsvFile(file, encoding, guessed, separator, read_head(cells), lines)
+    return CsvFile(file, encoding, guessed, separator, above, read_head(cells), lines)
 
 
 def _survey(file: BinaryIO, asked: str | None) -> tuple[str, bool, int]:

@@ -137,7 +137,10 @@ async def test_what_is_wrong_is_one_line(server_url, smtp):
     for arguments, words in (
         (["--smtp", "http://127.0.0.1", "--from", FROM], "--smtp"),
         (["--smtp", smtp, "--from", "Ann"], "--from"),
-        (["--smtp", smtp, "--from", FROM, "--once", "--url", server_url, "--key", "lg_none"], "Send a valid API key"),
+        (
+            ["--smtp", smtp, "--from", FROM, "--once", "--url", server_url, "--key", "lg_none"],
+            "give a valid key with --key or in LEADGRAPH_KEY",
+        ),
         (["--smtp", smtp, "--from", FROM, "--once", "--url", f"http://127.0.0.1:{free_port()}"], "cannot be asked"),
     ):
         assert words in (await asyncio.to_thread(leadgraph, "send", *arguments)).refusal

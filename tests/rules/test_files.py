@@ -99,6 +99,18 @@ def test_the_separator_is_one_that_the_header_has_and_the_comma_in_doubt(sample:
     assert find_separator(sample) == separator
 
 
+@pytest.mark.parametrize(("line", "separator"), [("sep=;", ";"), ('"SEP=,"', ","), ("sep=\t", "\t"), ("sep=|||", "|")])
+def test_a_line_of_excel_s_that_names_the_separator_is_taken_as_that(line: str, separator: str):
+    table = read_csv(io.BytesIO(f"{line}\r\n\r\nemail{separator}name\r\nann@example.com{separator}Ann\r\n".encode()))
+    assert (table.separator, table.columns) == (separator, ["email", "name"])
+    assert [(row.line, row.cells) for row in table.rows()] == [(4, ["ann@example.com", "Ann"])]
+
+
+@pytest.mark.parametrize("line", ["sep=x", "sep=;x", "separator=;"])
+def test_any_other_first_line_is_the_header(line: str):
+    assert read_csv(io.BytesIO(f"{line}\nemail\n".encode())).columns == line.split(";")
+
+
 @pytest.mark.parametrize("bait", ['"' * 4_000, '",;' * 1_300, '"a";' * 900 + '"', ",;" * 2_000, '","' * 600 + ";" * 600])
 def test_guessing_the_separator_takes_no_time_on_a_baited_header(bait: str):
     started = time.thread_time()

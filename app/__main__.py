@@ -43,6 +43,7 @@ class Commands(TyperGroup):
             return None
         command = get_command(import_module(f"app.commands.{COMMANDS[cmd_name]}").commands)
         command.name = cmd_name
+        gc.freeze()  # what was loaded stays, and need not be looked through again and again
         return command
 
 

@@ -6,6 +6,7 @@ most that the process held.
 """
 
 import argparse
+import asyncio
 import csv
 import os
 import sqlite3
@@ -35,10 +36,14 @@ class Ran(NamedTuple):
 
 def run(url: str, *arguments: object) -> Ran:
     """Run a command to its end."""
+    return _run(url, "-m", "app", *arguments)
+
+
+def _run(url: str, *arguments: object) -> Ran:
     started = time.perf_counter()
     process = os.posix_spawn(
         sys.executable,
-        [sys.executable, "-m", "app", *map(str, arguments)],
+        [sys.executable, *map(str, arguments)],
         {**os.environ, "LEADGRAPH_DATABASE_URL": url, "PYTHONPATH": str(ROOT)},
         file_actions=[(os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0), (os.POSIX_SPAWN_OPEN, 2, os.devnull, os.O_WRONLY, 0)],
     )
@@ -50,23 +55,66 @@ def run(url: str, *arguments: object) -> Ran:
 
 def last_import(url: str) -> float:
     """Give the seconds that the latest import took."""
+    return _asked(url, "SELECT {} FROM import_job ORDER BY created_at DESC LIMIT 1")
+
+
+def last_undo(url: str) -> float:
+    """Give the seconds that the latest undo took."""
+    return _asked(url, "SELECT {} FROM batch WHERE kind = 'UNDO' ORDER BY created_at DESC LIMIT 1")
+
+
+def _asked(url: str, asked: str) -> float:
     if url.startswith("sqlite"):
         with sqlite3.connect(url.partition("///")[2]) as connection:
-            asked = "SELECT (julianday(finished_at) - julianday(created_at)) * 86400 FROM import_job ORDER BY created_at DESC LIMIT 1"
-            return float(connection.execute(asked).fetchone()[0])
-    import asyncio
-
+            seconds = "(julianday(finished_at) - julianday(created_at)) * 86400"
+            return float(connection.execute(asked.format(seconds)).fetchone()[0])
     import asyncpg
 
     async def ask() -> float:
         connection = await asyncpg.connect(url.replace("+asyncpg", ""))
         try:
-            asked = "SELECT extract(epoch FROM finished_at - created_at) FROM import_job ORDER BY created_at DESC LIMIT 1"
-            return float(await connection.fetchval(asked))
+            return float(await connection.fetchval(asked.format("extract(epoch FROM finished_at - created_at)")))
         finally:
             await connection.close()
 
     return asyncio.run(ask())
+
+
+async def undo_last(url: str) -> None:
+    """Take the latest batch back, as `batchUndo` and a worker do."""
+    import gc
+
+    import sqlalchemy as sa
+
+    from app.actions import undo
+    from app.actions.batches import BATCH, JobStatus
+    from app.actions.reads import Read
+    from app.actions.work import Caller, Role, Work
+    from app.database import Database
+    from app.settings import Settings
+    from app.worker import Worker
+
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
+    database = Database(Settings(database_url=url, worker_poll_seconds=0.1))
+    async with database.writing() as connection:
+        asked = sa.select(BATCH).order_by(BATCH.c.created_at.desc()).limit(1)
+        batch = (await connection.execute(asked)).mappings().one()
+        caller = Caller(workspace_id=batch["workspace_id"], role=Role.ADMIN)
+        undo_id = await undo.undo(Work(connection, caller), batch["id"])
+    mine = (BATCH.c.workspace_id == sa.bindparam("workspace"), BATCH.c.id == sa.bindparam("batch"))
+    looking = Read(sa.select(BATCH.c.status).where(*mine))
+    stop = asyncio.Event()
+    working = asyncio.create_task(Worker(database, database.settings).run(stop))
+    status = JobStatus.PENDING
+    while status in (JobStatus.PENDING, JobStatus.RUNNING):
+        await asyncio.sleep(0.2)
+        async with database.readers.reading() as reading:
+            [row] = await looking.rows(reading, workspace=caller.workspace_id, batch=undo_id)
+        status = row["status"]
+    stop.set()
+    await working
+    await database.close()
 
 
 def write(file: Path, people: Sequence[dict[str, str]]) -> Path:
@@ -83,16 +131,16 @@ def people(count: int, seed: int, mark: str) -> list[dict[str, str]]:
     return [{**cells, "email": f"{mark}.{cells['email']}"} for cells in made]
 
 
-def measure(url: str, folder: Path, rows: int, there: int) -> Iterator[tuple[str, str, float, Ran]]:
-    """Run all steps on one database: each step's name, its bar, its rows a second, and what it took."""
+def measure(url: str, folder: Path, rows: int, there: int) -> Iterator[tuple[str, str, int, float, Ran]]:
+    """Run all steps on one database: each step's name, its bar, its rows, the seconds of the work alone, and what it took."""
     run(url, "migrate")
     run(url, "workspace", "create", "bench")
     own = people(rows, 1, "a")
     own_file = write(folder / "own.csv", own)
 
-    def imported(name: str, bar: str, file: Path) -> tuple[str, str, float, Ran]:
+    def imported(name: str, bar: str, file: Path) -> tuple[str, str, int, float, Ran]:
         ran = run(url, "import", file, "--workspace", "bench")
-        return name, bar, rows / last_import(url), ran
+        return name, bar, rows, last_import(url), ran
 
     yield imported("import into an empty database", "10,000", own_file)
     changed = [{**cells, "title": f"{cells['title']} II", "company": f"{cells['company']} II"} for cells in own]
@@ -100,7 +148,11 @@ def measure(url: str, folder: Path, rows: int, there: int) -> Iterator[tuple[str
     yield imported("the same rows once more, unchanged", "15,000", folder / "changed.csv")
     for form in ("csv", "ndjson"):
         ran = run(url, "export", folder / f"out.{form}", "--workspace", "bench", "--format", form)
-        yield f"export as {form}", "50,000", rows / ran.wall, ran
+        yield f"export as {form}", "50,000", rows, ran.wall, ran
+    taken = min(rows, 100_000)
+    run(url, "import", write(folder / "taken.csv", people(taken, 4, "d")), "--workspace", "bench")
+    ran = _run(url, __file__, "--undo", url)
+    yield f"undo of an import of {taken:,}", "10,000", taken, last_undo(url), ran
     if there:
         run(url, "import", write(folder / "there.csv", people(there, 2, "b")), "--workspace", "bench")
         other = write(folder / "other.csv", people(rows, 3, "c"))
@@ -112,7 +164,11 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=200_000)
     parser.add_argument("--there", type=int, default=1_000_000, help="leads that are there before the last import; 0 leaves it out")
     parser.add_argument("--database", choices=sorted(NAMES), action="append")
+    parser.add_argument("--undo", metavar="URL", help="take the latest batch of that database back, and nothing else")
     asked = parser.parse_args()
+    if asked.undo:
+        asyncio.run(undo_last(asked.undo))
+        return
     print(f"Load of the machine at the start: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores; {asked.rows:,} rows a file.\n")
     print("| database | step | bar, rows/s | rows/s | rows a CPU second | peak MB |\n|---|---|--:|--:|--:|--:|")
     for kind in asked.database or ["sqlite", "postgresql"]:
@@ -120,8 +176,8 @@ def main() -> None:
             folder = Path(name)
             url = f"sqlite+aiosqlite:///{folder / 'bench.db'}" if kind == "sqlite" else create_postgres_database()
             try:
-                for step, bar, rate, ran in measure(url, folder, asked.rows, asked.there):
-                    figures = f"{rate:,.0f} | {asked.rows / ran.cpu:,.0f} | {ran.megabytes:.0f}"
+                for step, bar, rows, seconds, ran in measure(url, folder, asked.rows, asked.there):
+                    figures = f"{rows / seconds:,.0f} | {rows / ran.cpu:,.0f} | {ran.megabytes:.0f}"
                     print(f"| {NAMES[kind]} | {step} | {bar} | {figures} |", flush=True)
             finally:
                 if kind == "postgresql":

@@ -1,12 +1,13 @@
 """Taking batches back."""
 
 import asyncio
+import io
 from datetime import UTC, datetime
 
 import pytest
 import sqlalchemy as sa
 
-from app.actions import batches, lead_batches, undo
+from app.actions import batches, imports, lead_batches, undo
 from app.actions.emails import EMAIL
 from app.actions.jobs import JOB
 from app.actions.work import Work
@@ -256,6 +257,30 @@ async def test_a_batch_that_changed_nothing_is_undone_in_no_time(upsert, take_ba
     await upsert(ROWS)
     undone = await take_back(await upsert(ROWS))
     assert (undone["status"], undone["summary"]["total"]) == ("SUCCEEDED", 0)
+
+
+async def test_an_import_is_taken_back_like_any_batch(api, upsert, take_back, state, database):
+    await upsert(ROWS)
+    before = {lead["email"]: lead for lead in await state()}
+    file = b"email,title,company\nann@example.com,CEO,\ncleo@example.com,,Acme\nx@example.com,CTO,\ny@example.com,CTO,\n2@@,,\n"
+    worker = Worker(database, database.settings)
+    async with database.writing() as connection:
+        ordered = await imports.order(Work(connection, api.caller), io.BytesIO(file), imports.Order(), held=worker.hold())
+    await worker.run_held(ordered.job, lambda _: None)
+    async with database.writing() as connection:
+        batch_id = (await imports.find(Work(connection, api.caller), ordered.id))["batch_id"]
+    there = {lead["email"]: lead for lead in await state()}
+    assert [there[f"{name}@example.com"]["title"] for name in ("ann", "x", "y")] == ["CEO", "CTO", "CTO"]
+    await api("leads/update", lead={"email": "cleo@example.com"}, patch={"company": "Other"})
+    await api("leads/update", lead={"email": "y@example.com"}, patch={"notes": "called"})
+    undone = await take_back(batch_id)
+    assert undone["summary"] == {"total": 4, "created": 0, "updated": 1, "unchanged": 0, "skipped": 2, "deleted": 1}
+    conflicts = [(conflict["leadId"], conflict["field"]) for conflict in undone["conflicts"]["nodes"]]
+    assert sorted(conflicts) == sorted([(there["y@example.com"]["id"], "lead"), (there["cleo@example.com"]["id"], "company")])
+    now = {lead["email"]: lead for lead in await state()}
+    assert set(now) == {*before, "y@example.com"}
+    assert now["ann@example.com"] == before["ann@example.com"]
+    assert (now["cleo@example.com"]["company"], now["y@example.com"]["notes"]) == ("Other", "called")
 
 
 # Jobs

@@ -296,7 +296,7 @@ class ImportJob(Counted, table=True):
 
 
 class ImportPiece(SQLModel, table=True):
-    """Rows of a file that are not in yet: the text of 1,000 of them, gone with the transaction that takes them."""
+    """Rows of a file that are not in yet: the text of 2,000 of them, gone with the transaction that takes them."""
 
     __tablename__ = "import_piece"
     __table_args__ = (_owned("import_job", "import_job_id", on_delete="CASCADE"),)

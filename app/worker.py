@@ -87,7 +87,7 @@ async def _how_many(work: Work, payload: dict[str, Any]) -> int:
 
 
 async def import_(work: Work, job: dict[str, Any]) -> Step:
-    """Take the next 1,000 rows of a file (`{"importId", "pieces"}`)."""
+    """Take the next 2,000 rows of a file (`{"importId", "pieces"}`)."""
     return Step(*await imports.step(work, job))
 
 
@@ -100,7 +100,7 @@ async def lead_batch(work: Work, job: dict[str, Any]) -> Step:
 
 
 async def undo_batch(work: Work, job: dict[str, Any]) -> Step:
-    """Take the next 1,000 leads of a batch back (`{"batchId", "undoes"}`)."""
+    """Take the next 2,000 leads of a batch back (`{"batchId", "undoes"}`)."""
     return Step(*await undo.step(work, job))
 
 

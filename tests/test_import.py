@@ -314,15 +314,15 @@ async def test_an_import_that_is_cut_off_says_what_is_in_and_goes_on_when_it_is_
 
     monkeypatch.setattr(imports, "_take", fails_at_the_second)
     refusal = place.run(file).refusal
-    assert "stopped after 1,000 rows, which are in" in refusal
+    assert "stopped after 2,000 rows, which are in" in refusal
     assert "Run the same command again" in refusal
     [job] = await place.rows(ImportJob)
     [batch] = await place.rows(Batch)
-    assert (job["status"], job["created"], batch["status"], batch["created"]) == ("FAILED", 1_000, "FAILED", 1_000)
+    assert (job["status"], job["created"], batch["status"], batch["created"]) == ("FAILED", 2_000, "FAILED", 2_000)
     assert job["error"] == "The database cannot be reached or cannot be written to right now: try again."
     monkeypatch.undo()
     again = counts_of(place.run(file, "--json"))
-    assert (again["created"], again["unchanged"]) == (1_500, 1_000)
+    assert (again["created"], again["unchanged"]) == (500, 2_000)
 
 
 async def test_a_chunk_that_met_a_deadlock_runs_again_three_times_at_most(place: Place, folder: Path, monkeypatch: pytest.MonkeyPatch):

@@ -1,4 +1,4 @@
-"""Imports: a file becomes pieces of 1,000 rows in the database, and a job takes them one by one, through the same upsert as everybody's.
+"""Imports: a file becomes pieces of 2,000 rows in the database, and a job takes them one by one, through the same upsert as everybody's.
 
 `order` looks the file through, refuses it or keeps it; from then on any host's worker can go on with it. Each `step` takes one piece in one
 transaction, with its counts and its bad rows, and the piece is gone with that: so a crash loses no row and doubles none. A trial

@@ -1,4 +1,4 @@
-"""A file on its way in, whatever its kind: read as a table, and kept as pieces of 1,000 rows until they are imported."""
+"""A file on its way in, whatever its kind: read as a table, and kept as pieces of 2,000 rows until they are imported."""
 
 import codecs
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,8 +14,8 @@ from app.rules.fields import ErrorCode, FieldError
 from app.rules.files import FileRow, read_csv, with_attributes
 from app.rules.workbooks import SIGNATURE, read_workbook
 
-#: Rows of one piece, which one transaction takes.
-PIECE = 1_000
+#: Rows of one piece, which one transaction takes: each costs the statements around the rows, and a wait for the disk.
+PIECE = 2_000
 #: Columns of a file: more is no list of leads.
 MOST_COLUMNS = 1_000
 #: Characters of a column's name.

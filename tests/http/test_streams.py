@@ -102,7 +102,7 @@ async def test_a_stream_by_get_reads_and_never_writes(server_url, api):
 @pytest.fixture
 async def ordered(database, caller):
     """An import of two pieces that nobody else carries out, and what carries out the next step of it."""
-    file = io.BytesIO(b"email\n" + b"".join(b"n%d@example.com\n" % number for number in range(1_500)))
+    file = io.BytesIO(b"email\n" + b"".join(b"n%d@example.com\n" % number for number in range(3_000)))
     async with database.writing() as connection:
         held = jobs.Hold("test", datetime.now(UTC) + timedelta(days=1))
         kept = await imports.order(Work(connection, caller), file, imports.Order(), held=held)
@@ -124,9 +124,9 @@ async def test_an_import_is_followed_to_its_end(server_url, api, ordered):
         assert await stream.event() == ("complete", None)
     assert [(each["progress"], each["status"], each["summary"]["created"]) for each in seen] == [
         (0, "PENDING", 0),
-        (0.5, "RUNNING", 1_000),
-        (0.99, "RUNNING", 1_500),
-        (1, "SUCCEEDED", 1_500),
+        (0.5, "RUNNING", 2_000),
+        (0.99, "RUNNING", 3_000),
+        (1, "SUCCEEDED", 3_000),
     ]
 
 

@@ -139,9 +139,9 @@ async def test_an_import_can_be_stopped_and_what_is_in_stays(api, send, run, row
         [job] = await work.rows(sa.update(JOB).where(JOB.c.workspace_id == HERE, JOB.c.kind == "import").values(values).returning(JOB))
     await worker._step(job)
     stopped = (await api("import_jobs/cancel", id=job_id))["importJobCancel"]["importJob"]
-    assert (stopped["status"], stopped["summary"]["created"]) == ("CANCELLED", 1000)
+    assert (stopped["status"], stopped["summary"]["created"]) == ("CANCELLED", 2000)
     await worker.run_held(job, lambda _: None)
-    assert (len(await rows(Lead)), await rows(ImportPiece)) == (1000, [])
+    assert (len(await rows(Lead)), await rows(ImportPiece)) == (2000, [])
     again = await api.error("import_jobs/cancel", id=job_id)
     assert again["extensions"]["code"] == "CONFLICT"
 

@@ -19,7 +19,7 @@ from app.actions.reads import Read
 from app.actions.trials import Trial
 from app.actions.upserts import Draft, Manner, OnMatch, UpsertReport, read_draft, rehearse, upsert_drafts
 from app.actions.values import refusing
-from app.actions.work import Work
+from app.actions.work import BIT, Work
 from app.database import insert_rows, table_of
 from app.errors import BadUserInput, CampaignNotFound, Conflict, LeadgraphError, NotFound, Unavailable
 from app.readers import Reading
@@ -209,10 +209,6 @@ async def step(work: Work, job: dict[str, Any]) -> tuple[dict[str, Any] | None, 
     return {"position": position + 1}, progress
 
 
-#: Rows that are read at a time while the database writes others: about a millisecond.
-_BIT = 25
-
-
 class _Piece:
     """A piece of a file: its rows, read into drafts a few at a time, as `bits` goes on."""
 
@@ -231,7 +227,7 @@ class _Piece:
             else:
                 self.sound.append(each)
                 self.drafts.append(read_draft(read(each.cells), clearing=False))
-            if count % _BIT == 0:
+            if count % BIT == 0:
                 yield
 
 

@@ -19,7 +19,7 @@ from app.actions.lead_rows import field_changes
 from app.actions.races import RaceLost
 from app.actions.references import LEAD
 from app.actions.scorer import CAMPAIGN_LEAD, UNSCORED, Scorer, load_scorer, memberships
-from app.actions.work import Work
+from app.actions.work import BIT, Work
 from app.database import MANY, among, insert_rows, listed, packed, unpacked, update_rows
 
 
@@ -81,17 +81,13 @@ async def settle(work: Work, moves: Sequence[Move], *, auto_score: bool = True) 
     await record_rows(work, told)
 
 
-#: Moves that are told at a time while the database writes the leads: about a millisecond.
-_BIT = 50
-
-
 def _telling(
     work: Work, moves: Iterable[Move], cancelled: Mapping[tuple[str | None, str], list[Entry]], told: list[dict[str, Any]]
 ) -> Iterator[None]:
     """Make the rows of the log, bit by bit."""
     for count, move in enumerate(moves, 1):
         told += [unnumbered(work, entry) for entry in _entries(move, cancelled)]
-        if count % _BIT == 0:
+        if count % BIT == 0:
             yield
 
 

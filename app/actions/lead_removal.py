@@ -1,19 +1,20 @@
 """Taking leads away, one or a thousand; the log keeps what it takes to bring them back."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import chain
 from typing import Any
 
 import sqlalchemy as sa
 
 from app.actions import emails, lead_search
-from app.actions.activities import ActivityKind, Entry, change, record
+from app.actions.activities import ActivityKind, Entry, change, record_rows, unnumbered
 from app.actions.lead_rows import field_changes
 from app.actions.references import LEAD
 from app.actions.scorer import CAMPAIGN_LEAD
-from app.actions.work import Work
-from app.database import among, listed
+from app.actions.work import BIT, Work
+from app.database import MANY, among, listed
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +37,29 @@ async def remove(work: Work, leads: Sequence[dict[str, Any]]) -> list[Removed]:
     unsent: dict[str, list[dict[str, Any]]] = {}
     for row in await emails.delete_unsent(work, [lead["id"] for lead in leads]):
         unsent.setdefault(row["lead_id"], []).append(row)
-    await lead_search.forget(work, [lead["id"] for lead in leads])
-    await work.run(_delete(postgres=work.postgres), binds)
     gone = [(lead, sorted(campaigns.get(lead["id"], ())), unsent.get(lead["id"], [])) for lead in leads]
-    await record(work, [Entry(ActivityKind.LEAD_DELETED, lead["id"], changes=_changes(lead, left, mails)) for lead, left, mails in gone])
+    told: list[dict[str, Any]] = []
+    telling = _telling(work, gone, told)
+    if len(leads) >= MANY:
+        work.meanwhile = chain(telling, work.meanwhile or ())
+    await work.beside(lead_search.forget(work, [lead["id"] for lead in leads]))
+    await work.beside(work.run(_delete(postgres=work.postgres), binds))
+    for _ in telling:
+        pass
+    await record_rows(work, told)
     return [Removed(lead["id"], left, len(mails)) for lead, left, mails in gone]
+
+
+#: What went, the campaigns that it left, and its unsent e-mails.
+_Gone = tuple[dict[str, Any], list[str], list[dict[str, Any]]]
+
+
+def _telling(work: Work, gone: Sequence[_Gone], told: list[dict[str, Any]]) -> Iterator[None]:
+    """Make the rows of the log, bit by bit, while the database takes the leads away."""
+    for lead, left, mails in gone:
+        told.append(unnumbered(work, Entry(ActivityKind.LEAD_DELETED, lead["id"], changes=_changes(lead, left, mails))))
+        if len(told) % BIT == 0:
+            yield
 
 
 def _changes(lead: dict[str, Any], campaign_ids: list[str], unsent: list[dict[str, Any]]) -> list[dict[str, Any]]:

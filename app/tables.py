@@ -13,6 +13,9 @@ from sqlmodel import Field, SQLModel
 
 from app.column_types import Json, Moment, Parts, Plain
 
+#: What is of no campaign costs the indexes by campaign nothing: most of the log.
+_OF_CAMPAIGNS: dict[str, Any] = dict.fromkeys(("sqlite_where", "postgresql_where"), text("campaign_id IS NOT NULL"))
+
 
 def _owned(target: str, *columns: str, on_delete: str | None = None) -> ForeignKeyConstraint:
     """A reference that cannot leave its workspace."""
@@ -176,6 +179,7 @@ class Activity(Owned, table=True):
         UniqueConstraint("workspace_id", "sequence"),
         UniqueConstraint("workspace_id", "lead_id", "distinct_id"),
         Index("activity_lead", "workspace_id", "lead_id", "sequence"),
+        Index("activity_campaign", "workspace_id", "campaign_id", "sequence", **_OF_CAMPAIGNS),
     )
     sequence: int = Field(sa_type=BigInteger)  #: Dense and in the order of commits, per workspace.
     kind: str = Field(sa_type=Plain)
@@ -203,6 +207,7 @@ class Email(Owned, table=True):
         ForeignKeyConstraint(["workspace_id"], ["workspace.id"]),
         Index("email_lead", "workspace_id", "lead_id", "created_at", "id"),
         Index("email_created", "workspace_id", "created_at", "id"),
+        Index("email_campaign", "workspace_id", "campaign_id", "created_at", "id", **_OF_CAMPAIGNS),
         Index("email_due", "workspace_id", "status", "scheduled_at"),
     )
     lead_id: str = Field(sa_type=Plain)

@@ -120,7 +120,9 @@ def _place(on: "Compiler", where: Mapping[str, Any], origin: Origin, path: str) 
         if asked.get(operator) is not None:
             at, inner = f"{path}.campaignId.{operator}", origin.child("campaignId").child(operator)
             others = {name: value for name, value in asked.items() if name != operator}
-            return {**where, "campaignId": others}, _one(on, inner, at) if operator == "eq" else _several(on, inner, at)
+            return {**where, "campaignId": others}, _one(on, inner, at) if operator == "eq" else _several(on, [(operator, inner, at)])
+    if (either := list(_either(where, origin, path))) and len(either) == len(where["or"]):
+        return {name: value for name, value in where.items() if name != "or"}, _several(on, either)
     every = list(where.get("and") or ())
     for which, part in enumerate(every):
         left, place = _place(on, part, origin.child("and").child(which), f"{path}.and[{which}]")
@@ -134,12 +136,29 @@ def _one(on: "Compiler", origin: Origin, path: str) -> _Place:
     return _Place(PLACES, on.leaf(origin, checked_id(path), sa.Text))
 
 
-def _several(on: "Compiler", origin: Origin, path: str) -> _Place:
+#: An operator that names campaigns, where its value comes from, and its place in the arguments.
+_Named = tuple[str, Origin, str]
+
+
+def _either(where: Mapping[str, Any], origin: Origin, path: str) -> Iterator[_Named]:
+    """Give those parts of an OR that ask for campaigns and for nothing else."""
+    for which, part in enumerate(where.get("or") or ()):
+        for operator in ("eq", "in"):
+            if list(part) == ["campaignId"] and list(part["campaignId"] or ()) == [operator] and part["campaignId"][operator] is not None:
+                inner = origin.child("or").child(which).child("campaignId").child(operator)
+                yield operator, inner, f"{path}.or[{which}].campaignId.{operator}"
+
+
+def _several(on: "Compiler", asked: Sequence[_Named]) -> _Place:
     """Walk a list of one campaign as that campaign; in several a lead may have several places."""
-    make = checked_id(path)
+    made = [(operator, origin, checked_id(path)) for operator, origin, path in asked]
 
     def look(values: BindValues) -> tuple[Any, tuple[Any, ...]]:
-        ids = list(dict.fromkeys(make(value) for value in origin.get(values.variables)))
+        found: list[Any] = []
+        for operator, origin, make in made:
+            value = origin.get(values.variables)
+            found += map(make, value if operator == "in" else [value])
+        ids = list(dict.fromkeys(found))
         return (True, (ids[0],)) if len(ids) == 1 else (False, (ids,))
 
     alone, at = on.probe(look)

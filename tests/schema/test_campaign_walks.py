@@ -52,6 +52,12 @@ def wheres(a, b, c):
         ({"and": [{"company": {"isNull": True}}, {"and": [{"campaignId": {"in": [a, b]}}]}]}, (A | B) & {0, 5, 10, 15}),
         ({"or": [{"campaignId": {"eq": a}}, {"campaignId": {"eq": b}}]}, A | B),
         ({"or": [{"campaignId": {"in": [a, c]}}, {"company": {"isNull": True}}]}, A | {0, 5, 10, 15}),
+        ({"or": [{"campaignId": {"in": [a, b]}}, {"campaignId": {"eq": b}}, {"campaignId": {"in": []}}]}, A | B),
+        ({"or": [{"campaignId": {"eq": a}}], "company": {"isNull": True}}, A & {0, 5, 10, 15}),
+        ({"or": [{"campaignId": {"eq": a}}, {"campaignId": {"ne": b}}]}, A | (ALL - B)),
+        ({"or": [{"campaignId": {"eq": a, "in": [b]}}, {"campaignId": {"eq": c}}]}, A & B),
+        ({"or": [{"campaignId": {"eq": a}}, {}]}, ALL),
+        ({"or": [{"campaignId": {"eq": a}}, {"campaignId": {"eq": b}}], "and": [{"campaignId": {"eq": b}}]}, B),
         ({"not": {"campaignId": {"eq": a}}}, ALL - A),
         ({"not": {"campaignId": {"in": [a, b]}}}, ALL - A - B),
         ({"not": {"not": {"campaignId": {"in": [a, b]}}}}, A | B),
@@ -103,8 +109,9 @@ async def test_every_way_to_name_campaigns_finds_its_leads_once_page_by_page(api
         lambda a, _b: {"and": [{"qualityScore": {"gte": 10}}, {"campaignId": {"eq": a}}]},
         lambda a, _b: {"campaignId": {"in": [a]}, "qualityScore": {"gte": 10}},
         lambda a, b: {"campaignId": {"in": [a, b]}, "qualityScore": {"gte": 10}},
+        lambda a, b: {"or": [{"campaignId": {"eq": a}}, {"campaignId": {"eq": b}}], "qualityScore": {"gte": 10}},
     ],
-    ids=["eq", "and", "in one", "in two"],
+    ids=["eq", "and", "in one", "in two", "or"],
 )
 @pytest.mark.parametrize("order", [[], SCORE], ids=["newest", "best"])
 async def test_a_page_and_its_count_walk_the_campaigns_places_and_look_only_the_pages_leads_up(
@@ -136,6 +143,25 @@ async def test_a_campaign_that_is_no_id_is_refused_by_its_place_wherever_it_stan
         ({"and": [{}, {"campaignId": {"in": ["a\0"]}}]}, "leads.where.and[1].campaignId.in"),
         ({"campaignId": {"in": None}}, "leads.where.campaignId.in"),
         ({"campaignId": {"eq": "x", "in": None}}, "leads.where.campaignId.in"),
+        ({"or": [{"campaignId": {"eq": "x"}}, {"campaignId": {"in": ["a\0"]}}]}, "leads.where.or[1].campaignId.in"),
+        ({"or": [{"campaignId": {"eq": "x"}}, {"campaignId": None}]}, "leads.where.or[1].campaignId"),
     ]:
         error = await api.error(LIST, where=where)
         assert (error["extensions"]["code"], error["extensions"]["argument"]) == ("BAD_USER_INPUT", argument)
+
+
+@pytest.mark.parametrize("field", ["activities", "emails"])
+@pytest.mark.parametrize(("asked", "walks"), [(lambda a, _b: {"eq": a}, 2), (lambda a, b: {"in": [a, b]}, 1)], ids=["one", "two"])
+async def test_what_is_of_a_campaign_is_found_by_its_campaign(api, crowd, database, field, asked, walks):
+    index = f"{field.removesuffix('s').replace('activitie', 'activity')}_campaign"
+    text = f"query Of($where: {index.partition('_')[0].capitalize()}Where) {{ {field}(where: $where) {{ nodes {{ id }} totalCount }} }}"
+    found = (await api(text, where={"campaignId": asked(*crowd[:2])}))[field]
+    assert found["totalCount"] == len(found["nodes"])
+    if database.is_postgres:
+        async with database.readers.reading() as reading:
+            [[made]] = await reading.rows("SELECT indexdef FROM pg_indexes WHERE indexname = $1 AND schemaname = 'public'", [index])
+        assert made.endswith("WHERE (campaign_id IS NOT NULL)")
+        return
+    steps = await steps_of(database, lambda: api(text, where={"campaignId": asked(*crowd[:2])}))
+    # A page of one campaign, and any count; a page of several is one walk in its order.
+    assert len([step for step in steps if f"INDEX {index} (workspace_id=? AND campaign_id=?" in step]) == walks, steps

@@ -10,7 +10,7 @@ READY = .venv/ready
 .PHONY: help demo test attacks oracle crash explorer lint types bench bench-peers bench-parts lock chromium
 
 help:
-	@echo "make demo         a service with 10,000 leads in it, on http://127.0.0.1:8000"
+	@echo "make demo         a service with some 9,700 leads in it, on http://127.0.0.1:8000"
 	@echo "make test         the tests, in some minutes"
 	@echo "make attacks      every argument with another workspace's names and with what no text can hold"
 	@echo "make crash        processes killed while they import, write, run automations and deliver"

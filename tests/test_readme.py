@@ -29,7 +29,8 @@ def between(name: str) -> str:
 def settings_table() -> str:
     rows = ["| setting | default | |", "|---|---|---|"]
     for name, field in Settings.model_fields.items():
-        default = "" if field.default is None else f"`{field.default}`"
+        told = str(field.default).lower() if isinstance(field.default, bool) else field.default
+        default = "" if told is None else f"`{told}`"
         rows.append(f"| `LEADGRAPH_{name.upper()}` | {default} | {field.description} |")
     return "\n".join(rows) + "\n"
 
@@ -60,12 +61,12 @@ def test_what_it_says_to_make_can_be_made(target):
 
 
 def calls():
-    for document, rest in re.findall(r"\[`([a-z_]+/[a-z_]+)`\]\([^)]*\) `(\{.*?\})`", README):
+    for document, rest in re.findall(r"\[`([a-z_]+/[a-z_]+)`\]\([^)]*\)(?: \|)? `(\{.*?\})`", README):
         yield pytest.param(document, rest, id=f"{document} {rest[:40]}")
 
 
 @pytest.mark.parametrize(("document", "variables"), list(calls()))
-def test_the_variables_of_the_table_fit_their_documents(document, variables):
+def test_the_variables_of_the_tables_fit_their_documents(document, variables):
     [operation] = parse((QUERIES / f"{document}.graphql").read_text()).definitions
     given = orjson.loads(variables.replace("[…]", '[{"email": "ann@example.com"}]'))
     if "file" in given.get("input", {}):

@@ -111,6 +111,8 @@ def response_type(headers: Headers) -> str | None:
 def takes_events(headers: Headers) -> bool:
     """Tell whether the client takes an event stream: a subscription's answer, and any operation's where it takes nothing else."""
     accept = ",".join(headers.getlist("accept"))
+    if EVENTS not in accept.lower():  # which is so nearly always
+        return False
     for accepted in accept.split(",") if len(accept) <= LONGEST_ACCEPT else ():
         name, *parameters = (part.strip().lower() for part in accepted.split(";"))
         if name == EVENTS and _quality(parameters) > 0:
@@ -134,6 +136,8 @@ def _quality(parameters: list[str]) -> float:
 def check_content_type(headers: Headers) -> None:
     """Refuse a body that does not say, once, that it is plain JSON in UTF-8."""
     given = headers.getlist("content-type")
+    if given == [JSON] and "content-encoding" not in headers:
+        return
     name, *parameters = (part.strip().lower() for part in given[0].split(";")) if len(given) == 1 else ("",)
     if name != JSON or _quality(parameters) == 0 or headers.get("content-encoding", "identity").lower() != "identity":
         raise UnsupportedMediaType

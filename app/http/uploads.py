@@ -12,6 +12,7 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.types import Receive
 
 from app.errors import BadRequest, Code, LeadgraphError, shown
+from app.http.answers import JSON
 from app.http.bodies import BodyTooLarge, ClientLeft, read_json
 from app.settings import Settings
 from schema.scalars import Uploaded
@@ -35,7 +36,7 @@ class CrossSite(LeadgraphError):
 def is_multipart(headers: Headers) -> bool:
     """Tell an upload by its content type."""
     given = headers.getlist("content-type")
-    return len(given) == 1 and given[0].partition(";")[0].strip().lower() == MULTIPART
+    return len(given) == 1 and given[0] != JSON and given[0].partition(";")[0].strip().lower() == MULTIPART
 
 
 def check_preflight(headers: Headers) -> None:

@@ -31,6 +31,8 @@ BURST = 0.005
 IMPORT_EVERY = 0.1
 #: Bytes of stretches that are kept for those who ask the same, and for how many seconds: what is erased must not live on here.
 KEPT_BYTES, KEPT_SECONDS = 1_000_000, 2.0
+#: Bytes that a stretch should have at most: who never reads holds the one that it came to, and there may be hundreds of them.
+STRETCH_BYTES = 64_000
 #: Seconds before a read is tried again while the database is away.
 AGAIN = 1.0
 
@@ -79,7 +81,9 @@ class _SharedLog(_Shared):
 
     def __init__(self, database: Database, live: LiveLog, log: _Log, size: int) -> None:
         super().__init__(database)
-        self._live, self._log, self._size = live, log, size
+        self._live, self._log = live, log
+        #: How many events to read at once, and how many at most.
+        self._size = self._most = size
         #: By the position before them: a stretch, its size, and when it was read.
         self._kept: OrderedDict[int, tuple[Stretch, int, float]] = OrderedDict()
         self._bytes = 0
@@ -103,12 +107,14 @@ class _SharedLog(_Shared):
             except TookTooLong:
                 if self._size == 1:
                     raise
-                self._size = max(1, self._size // 4)
+                self._size = self._most = max(1, self._size // 4)
         if stretch.upto > position:
             size = sum(map(len, stretch.events)) + 100
             self._kept[position] = (stretch, size, asyncio.get_running_loop().time())
             self._bytes += size
             self._drop_old()
+            # Long events come a few at a time; short ones after them by twice as many each time.
+            self._size = min(self._most, 2 * self._size, max(1, self._size * STRETCH_BYTES // size))
         return stretch
 
     def _drop_old(self) -> None:

@@ -130,6 +130,27 @@ async def test_a_page_that_takes_too_long_is_made_smaller(following, write, call
     await events.aclose()
 
 
+async def test_long_events_are_read_a_few_at_a_time_and_short_ones_again_by_the_hundred(following, write, caller, monkeypatch):
+    await write(*(f"n{number}" for number in range(40)))
+    long = asked(caller, after=beginning(caller))
+    read, sizes = type(long).read, []
+
+    async def reading(self, reading, position, last, size):
+        sizes.append(size)
+        return await read(self, reading, position, last, size)
+
+    monkeypatch.setattr(type(long), "read", reading)
+    monkeypatch.setattr(hub, "STRETCH_BYTES", 500)
+    events = await following.follow(long, 8)
+    await take(events, 16)
+    assert sizes[0] == 8
+    assert sizes[1] < 4
+    monkeypatch.setattr(hub, "STRETCH_BYTES", 1_000_000)
+    await take(events, 20)
+    assert sizes[-1] == 8
+    await events.aclose()
+
+
 async def test_a_database_that_is_away_for_a_while_ends_nothing(following, write, caller, monkeypatch):
     monkeypatch.setattr(hub, "AGAIN", 0.01)
     events = await following.follow(asked(caller), 200)

@@ -63,6 +63,8 @@ class PostgresWakeups(Wakeups):
         super().__init__()
         self._readers = readers
         self._untold = asyncio.Event()
+        #: The number of our own process there: kept, since what was heard may be told after the connection has ended.
+        self._own = 0
 
     def ring(self) -> None:
         """Tell everybody here, and the other processes as soon as may be."""
@@ -72,6 +74,7 @@ class PostgresWakeups(Wakeups):
     async def _hear(self) -> None:
         connection = await self._readers.open()
         try:
+            self._own = connection.get_server_pid()
             connection.add_termination_listener(lambda _connection: self._untold.set())
             await connection.add_listener(CHANNEL, self._heard)
             self.wake()  # for what was committed before anybody listened
@@ -83,8 +86,8 @@ class PostgresWakeups(Wakeups):
         finally:
             connection.terminate()
 
-    def _heard(self, connection: Any, sender: int, _channel: str, _payload: str) -> None:
-        if sender != connection.get_server_pid():
+    def _heard(self, _connection: Any, sender: int, _channel: str, _payload: str) -> None:
+        if sender != self._own:
             self.wake()
 
 

@@ -137,3 +137,13 @@ async def test_a_worker_that_is_told_to_end_gives_back_what_it_has_not_done(list
     waiting = [job for job in after if job["status"] == "PENDING"]
     assert waiting
     assert {(job["attempts"], job["lease_until"]) for job in waiting} == {(0, None)}
+
+
+async def test_what_is_told_after_its_connection_has_ended_still_wakes(database):
+    if database.is_postgres:
+        heard = wakeups.PostgresWakeups(database.readers)
+        connection = await database.readers.open()
+        connection.terminate()
+        committed = heard.committed
+        heard._heard(connection, 1, wakeups.CHANNEL, "")
+        assert committed.is_set()

@@ -4,21 +4,25 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
+from weakref import WeakSet
 
 import httpx2
 import pytest
+from graphql import FieldNode, OperationType, get_operation_ast, parse
 from postgres import create_postgres_database, drop_postgres_database
 from starlette.applications import Starlette
 from statements import counted, watch_drivers
 from walls import unwalled, watch_compiler
 
+from app import lane_worker, worker
 from app.actions import keys, workspaces
 from app.actions.work import Caller, Role, Work
 from app.asgi import build
 from app.database import Database
+from app.http.live import Live
 from app.migrations import upgrade
 from app.settings import QUERIES, Settings
 
@@ -101,18 +105,72 @@ async def app(settings: Settings, database: Database) -> AsyncIterator[Starlette
         yield app
 
 
+def planned_roots(text: str, data: dict[str, Any]) -> int | None:
+    """Count the root fields of a query that was answered, but for those that the schema itself answers; None for what is no query."""
+    operation = get_operation_ast(parse(text), None)
+    if operation is None or operation.operation is not OperationType.QUERY:
+        return None
+    fields = [each for each in operation.selection_set.selections if isinstance(each, FieldNode)]
+    of_the_schema = {(each.alias or each.name).value for each in fields if each.name.value.startswith("__")}
+    return len(data.keys() - of_the_schema)
+
+
+#: Every hub of subscriptions, those of servers in other threads too.
+_hubs: WeakSet[Live] = WeakSet()
+
+
+def watch_hubs() -> None:
+    """Know every hub that is made from now on."""
+    begin = Live.__init__
+
+    def known(self: Live, database: Database) -> None:
+        begin(self, database)
+        _hubs.add(self)
+
+    Live.__init__ = known  # type: ignore[method-assign]
+
+
+watch_hubs()
+
+
+def others_at_work() -> bool:
+    """Tell whether a worker runs in this loop, or somebody follows a log: they ask the database when they like."""
+    codes = (getattr(task.get_coro(), "cr_code", None) for task in asyncio.all_tasks())
+    working = any(code is not None and code.co_filename in (worker.__file__, lane_worker.__file__) for code in codes)
+    return working or any(hub._logs for hub in list(_hubs))
+
+
+@dataclass(eq=False)
+class UnderWay:
+    """A request, and whether it was alone so far: the drivers do not tell whose a statement is."""
+
+    alone: bool
+
+
 class Api:
     """Asks the service as a user does: a document of `queries/` by its name, or a text, with a key of one workspace."""
+
+    _under_way: ClassVar[list[UnderWay]] = []
 
     def __init__(self, client: httpx2.AsyncClient, caller: Caller, key: str) -> None:
         self.client, self.caller, self.key = client, caller, key
 
     async def send(self, document: str, variables: dict[str, Any] | None = None) -> Any:
-        """Give the whole answer, errors and all."""
+        """Give the whole answer, errors and all. Law 1 is held on the way: a query is one statement for each of its root fields."""
         text = document if "{" in document else (QUERIES / f"{document}.graphql").read_text()
         headers = {"authorization": f"Bearer {self.key}"}
-        answer = await self.client.post("/graphql", json={"query": text, "variables": variables or {}}, headers=headers)
-        return answer.json()
+        mine = UnderWay(alone=not self._under_way and not others_at_work())
+        self._under_way.append(mine)
+        for other in self._under_way[:-1]:
+            other.alone = False
+        try:
+            with counted() as ran:
+                answer = (await self.client.post("/graphql", json={"query": text, "variables": variables or {}}, headers=headers)).json()
+        finally:
+            self._under_way.remove(mine)
+        if mine.alone and not others_at_work() and "errors" not in answer and (roots := planned_roots(text, answer["data"])) is not None:
+            assert len(ran) == roots, "\n".join([f"{roots} root fields, {len(ran)} statements", *ran])
+        return answer
 
     async def __call__(self, document: str, **variables: Any) -> Any:
         """Give the data; an answer with errors fails the test."""

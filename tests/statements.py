@@ -24,6 +24,8 @@ def _seen(sql: str, connection: int = 0) -> None:
     # What begins with --, or names the shadow tables of the search index, is a statement inside a statement.
     # Who asks is remembered for a second, and looked up and noted beside the request: no part of answering it.
     beside = "api_key.hash" in sql or sql.startswith("UPDATE api_key SET last_used_at")
+    # Of PostgreSQL's: ";" asks whether a connection is alive, and a connection asks once what its types are, its compiler off meanwhile.
+    beside = beside or sql == ";" or "pg_type" in sql or "set_config('jit'" in sql
     if not beside and not sql.lstrip().upper().startswith(_CONTROL) and "'main'.'lead_search_" not in sql:
         for statements in _lists:
             statements.append(sql)
@@ -90,7 +92,7 @@ def counted() -> Iterator[list[str]]:
     try:
         yield statements
     finally:
-        _lists.remove(statements)
+        _lists[:] = [each for each in _lists if each is not statements]  # two that hold the same are still two
 
 
 @contextmanager

@@ -39,6 +39,7 @@ oracle: $(READY)
 	.venv/bin/pytest -n 2 tests/oracle --hypothesis-profile=large $(ARGS)
 
 # Processes that are killed while they import, write, run automations and deliver, twenty times on each database: minutes, so not in `test`.
+# Those who never read, and who ask too often, for a minute.
 crash: $(READY)
 	.venv/bin/pytest -o addopts=--strict-markers -n 2 tests/crash $(ARGS)
 

@@ -136,11 +136,18 @@ async def _keep(work: Work, import_id: str, table: Table) -> int:
     insert = sa.insert(_PIECE)
     count = 0
     each = pieces(table)
-    while (piece := await asyncio.to_thread(next, each, None)) is not None:
+    while (piece := await asyncio.to_thread(_next, each)) is not None:
         row = {"workspace_id": work.workspace, "import_job_id": import_id, "position": count, "content": piece[1]}
         await work.connection.execute(insert, row)
         count += 1
     return count
+
+
+def _next(each: Iterator[tuple[int, str]]) -> tuple[int, str] | None:
+    try:
+        return next(each, None)
+    except ValueError as error:  # a workbook that breaks off
+        raise BadUserInput(f"input.file: {error}", argument="input.file") from error
 
 
 async def preview(work: Work, file: BinaryIO, asked: Order) -> dict[str, Any]:
@@ -293,7 +300,8 @@ async def _keep_rejected(work: Work, row: Mapping[str, Any], rejected: Sequence[
             "import_job_id": row["id"],
             "line": each.line,
             "errors": [_as_json(error) for error in each.errors],
-            "raw": raw_row(columns, each.cells),
+            # No text of PostgreSQL holds a NUL, and a workbook's cell may.
+            "raw": {name.replace("\0", "␀"): cell.replace("\0", "␀") for name, cell in raw_row(columns, each.cells).items()},
         }
         for each in rejected
     ]

@@ -6,7 +6,8 @@ texts       one-line and many-line texts, loose cells      moments     RFC 3339
 emails      addresses, their identity, their domains       urls        is it a web address
 phones      is it a phone at all                           ids         TypeIDs and secrets
 files       CSV as people save it                          workbooks   Excel's, as tables
-columns     columns of a file to fields                    uploads     a file in pieces of 1,000 rows
+columns     columns of a file to fields                    uploads     a file in pieces of 2,000 rows
+workbook_reader     what `workbooks` runs in a process of its own
 folding     what case and accents leave                    matching    does an entry fit a field
 people      made people, the same for the same seed        webhook_urls    where webhooks may be sent
 scoring     the five parts of a score, each point with its reason

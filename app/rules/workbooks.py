@@ -1,16 +1,24 @@
-"""Excel workbooks (.xlsx) as tables: the first visible sheet, each row a row of texts."""
+"""Excel workbooks (.xlsx) as tables: the first visible sheet, each row a row of texts.
+
+They are read by a process of its own, `workbook_reader.py`: what a hostile one may do to its reader, it does there.
+"""
 
 import re
+import shutil
+import subprocess
+import sys
+import tempfile
 import zipfile
 from collections.abc import Iterator
-from datetime import date, datetime, time, timedelta
-from itertools import islice
+from itertools import chain
+from pathlib import Path
 from typing import Any, BinaryIO
 
-from python_calamine import CalamineError, CalamineSheet, CalamineWorkbook, SheetTypeEnum, SheetVisibleEnum
+import orjson
 
 from app.rules.files import FileRow, Head, read_head
 
+_READER = Path(__file__).with_name("workbook_reader.py")
 SIGNATURE = b"PK\x03\x04"
 #: Bytes of a workbook's parts once they are unpacked: a few kilobytes can hold gigabytes.
 MOST_UNPACKED = 200_000_000
@@ -19,6 +27,7 @@ MOST_CELLS = 5_000_000
 _PIECE = 1 << 20
 _WHERE = re.compile(rb"""\br\s*=\s*["']([A-Za-z]{0,4})([0-9]{1,8})["']""")
 _TOO_LARGE = f"the workbook has more than {MOST_UNPACKED:,} bytes once it is unpacked: save it as CSV"
+_UNREADABLE = "the workbook cannot be read: its cells are too many or too far apart, or it is broken: save it as CSV"
 _NO_WORKBOOK = "the file is a zip archive, and no Excel workbook (.xlsx): save it as .xlsx or as CSV"
 
 
@@ -29,15 +38,15 @@ class Workbook:
     guessed = False
     separator: str | None = None
 
-    def __init__(self, sheet: CalamineSheet, head: Head, header: int) -> None:
-        self._sheet, self._head, self._header = sheet, head, header
+    def __init__(self, head: Head, rest: Iterator[tuple[int, list[str]]], lines: int) -> None:
+        self._head, self._rest = head, rest
         self.columns, self.exported = head.columns, head.exported
         #: Rows of the whole sheet.
-        self.lines = sheet.total_height
+        self.lines = lines
 
     def rows(self) -> Iterator[FileRow]:
-        """Read the rows after the header. A row without any text in its cells is no row; empty cells at its end are none."""
-        for line, cells in islice(_texts(self._sheet), self._header, None):
+        """Read the rows after the header, once. A row without any text in its cells is no row; empty cells at its end are none."""
+        for line, cells in self._rest:
             if any(cell and not cell.isspace() for cell in cells):
                 yield self._head.row(line, _trimmed(cells, self._head.before + len(self.columns)))
 
@@ -48,21 +57,40 @@ def read_workbook(file: BinaryIO) -> Workbook:
     Raises ValueError, with one line that says what to do, where it is none, too large once unpacked, or empty.
     """
     _check_size(file)
-    file.seek(0)
-    try:
-        book = CalamineWorkbook.from_filelike(file)
-        names = [
-            each.name for each in book.sheets_metadata if each.typ is SheetTypeEnum.WorkSheet and each.visible is SheetVisibleEnum.Visible
-        ]
-        if not names:
-            raise ValueError("the workbook has no visible sheet")
-        sheet = book.get_sheet_by_name(names[0])
-    except CalamineError as error:
-        raise ValueError(f"{_NO_WORKBOOK} ({str(error).splitlines()[0][:100]})") from error
-    for at, (_, cells) in enumerate(_texts(sheet), start=1):
+    written = _written(file)
+    lines = int(_sound(next(written, None))["lines"])
+    rows = enumerate(chain.from_iterable(map(_sound, written)), start=1)
+    for _, cells in rows:
         if any(cell and not cell.isspace() for cell in cells):
-            return Workbook(sheet, read_head(_trimmed(cells, 0)), at)
+            return Workbook(read_head(_trimmed(cells, 0)), rows, lines)
     raise ValueError("the file is empty: its first line must name the columns")
+
+
+def _written(file: BinaryIO) -> Iterator[Any]:
+    """Give what the reading process writes, line by line, and end it with the iteration, however that ends."""
+    file.seek(0)
+    with tempfile.TemporaryFile() as copy:
+        shutil.copyfileobj(file, copy)
+        copy.seek(0)
+        process = subprocess.Popen(  # noqa: S603  (nothing of the request is in the command)
+            [sys.executable, "-I", str(_READER)], stdin=copy, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        )
+    assert process.stdout is not None  # noqa: S101  (it was asked for)
+    try:
+        for line in process.stdout:
+            yield orjson.loads(line)
+        if process.wait():
+            yield {"wrong": _UNREADABLE}
+    finally:
+        process.kill()
+        process.stdout.close()
+        process.wait()
+
+
+def _sound(line: Any) -> Any:
+    if line is None or (isinstance(line, dict) and "wrong" in line):
+        raise ValueError(line["wrong"] if line else _UNREADABLE)
+    return line
 
 
 def _check_size(file: BinaryIO) -> None:
@@ -104,26 +132,6 @@ def _number(letters: bytes) -> int:
     for letter in letters.upper():
         number = number * 26 + letter - 64
     return number
-
-
-def _texts(sheet: CalamineSheet) -> Iterator[tuple[int, list[str]]]:
-    """Give each row of the sheet, the empty ones before its first cell too: its number and its cells as texts."""
-    for line, cells in enumerate(sheet.iter_rows(), start=1):
-        yield line, [cell if type(cell) is str else _text(cell) for cell in cells]
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, float):
-        return str(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value)
-    if isinstance(value, datetime):
-        return value.isoformat(sep="T")
-    if isinstance(value, date | time):
-        return value.isoformat()
-    if isinstance(value, timedelta):
-        return str(value)
-    return str(value)
 
 
 def _trimmed(cells: list[str], least: int) -> list[str]:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 
 from app.errors import shown
+from app.rules.attributes import KEY_LENGTH
 from app.rules.fields import LEAD_FIELDS
 from app.rules.folding import words
 
@@ -114,7 +115,11 @@ def _given_field(column: str, field: str | None, columns: Sequence[str]) -> str 
     name = (field or "").strip()
     if not name:
         return None
-    if name in (*_NAMES, OBJECT) or (name.startswith(ATTRIBUTES) and len(name) > len(ATTRIBUTES)):
+    if name in (*_NAMES, OBJECT):
+        return name
+    if name.startswith(ATTRIBUTES) and len(name) > len(ATTRIBUTES):
+        if "\0" in name or len(name) > len(ATTRIBUTES) + KEY_LENGTH:
+            raise ValueError(f"A lead has no field {shown(name)}: an attribute's name has at most {KEY_LENGTH} characters, and no NUL.")
         return name
     if is_full_name(name):
         raise ValueError(f"A lead has no field {shown(name)}: {NAMES_ARE_TWO}.")

@@ -20,8 +20,8 @@ PIECE = 2_000
 MOST_COLUMNS = 1_000
 #: Characters of a column's name.
 LONGEST_COLUMN = 200
-#: Encodings of Python's that are no way to save a text file.
-_NO_ENCODINGS = {"idna", "punycode", "unicode_escape", "raw_unicode_escape", "utf-7", "undefined", "mbcs", "oem"}
+#: Encodings of Python's that are no way to save a text file, with hyphens: Python itself writes their names both ways.
+_NO_ENCODINGS = {"charmap", "idna", "mbcs", "oem", "punycode", "raw-unicode-escape", "undefined", "unicode-escape", "utf-7"}
 
 
 class UnknownColumns(StrEnum):
@@ -71,6 +71,8 @@ def read_table(file: BinaryIO, encoding: str | None = None) -> Table:
     if len(table.columns) > MOST_COLUMNS:
         raise ValueError(f"the file has {len(table.columns):,} columns, at most {MOST_COLUMNS:,} are taken")
     for column in table.columns:
+        if "\0" in column:  # a workbook can hold one; PostgreSQL keeps none
+            raise ValueError(f"the column {shown(column)} has a NUL in its name: rename it")
         if len(column) > LONGEST_COLUMN:
             raise ValueError(f"the column {shown(column)} has a name of more than {LONGEST_COLUMN} characters")
     return table
@@ -81,7 +83,7 @@ def _encoding(name: str) -> str:
         found = codecs.lookup(name.strip())
     except (LookupError, ValueError):
         found = None
-    if found is None or found.name in _NO_ENCODINGS or not getattr(found, "_is_text_encoding", True):
+    if found is None or found.name.replace("_", "-") in _NO_ENCODINGS or not getattr(found, "_is_text_encoding", True):
         raise ValueError(f"there is no encoding {shown(name)}: name one such as utf-8, windows-1252 or utf-16")
     return found.name
 

@@ -1,0 +1,52 @@
+"""Files and mappings of which a part is not what it looks like: told by name, and the sound rows beside them go in."""
+
+import encodings
+import pkgutil
+
+import pytest
+from test_uploads import LEADS, bring, code, rows, run, send  # noqa: F401  (fixtures)
+from workbooks import sheet, xlsx
+
+from app.tables import ImportJob
+
+
+async def test_a_column_whose_name_holds_a_nul_is_named_and_nothing_is_kept(api, send, rows):  # noqa: F811
+    book = xlsx(sheet([(1, ["email", "a_x0000_b"]), (2, ["ann@example.com", "v"])]))
+    for document in ("leads/import", "leads/import_preview"):
+        answer = await send(api, document, book, "leads.xlsx")
+        assert code(answer) == (200, "BAD_USER_INPUT")
+        [error] = answer.json()["errors"]
+        assert error["message"] == "input.file: the column 'a\\x00b' has a NUL in its name: rename it"
+        assert error["extensions"]["argument"] == "input.file"
+    assert await rows(ImportJob) == []
+
+
+@pytest.mark.parametrize("field", ["attributes.a\0", "attributes.\0", "em\0ail", "\0", "attributes." + "x" * 257])
+async def test_a_mapping_to_a_name_that_no_attribute_has_is_refused(api, send, rows, field):  # noqa: F811
+    mapping = [{"column": "firstName", "field": field}]
+    for document in ("leads/import", "leads/import_preview"):
+        answer = await send(api, document, LEADS, mapping=mapping)
+        assert code(answer) == (200, "BAD_USER_INPUT")
+        [error] = answer.json()["errors"]
+        assert (error["extensions"]["argument"], "\0" in error["message"]) == ("input.mapping", False)
+        assert error["message"].startswith("input.mapping: A lead has no field '")
+    assert await rows(ImportJob) == []
+
+
+@pytest.mark.parametrize("encoding", ["unicode_escape", "raw_unicode_escape", "unicode-escape", "idna", "punycode", "undefined", "charmap"])
+async def test_an_encoding_of_no_files_is_none(api, send, rows, encoding):  # noqa: F811
+    answer = await send(api, "leads/import", "email,firstName\ns@example.com,a\\ud800b\n", encoding=encoding)
+    assert code(answer) == (200, "BAD_USER_INPUT")
+    [error] = answer.json()["errors"]
+    assert error["message"].startswith(f"input.encoding: there is no encoding '{encoding}'")
+    assert error["extensions"]["argument"] == "input.encoding"
+    assert await rows(ImportJob) == []
+
+
+async def test_whatever_encoding_python_knows_is_read_or_refused_by_name(api, send):  # noqa: F811
+    names = [module.name for module in pkgutil.iter_modules(encodings.__path__)]
+    assert len(names) > 100
+    for name in names:
+        answer = await send(api, "leads/import_preview", b"email,title\ns@example.com,\\ud800+2AA-\n", encoding=name)
+        for error in answer.json().get("errors", ()):
+            assert (error["extensions"]["code"], error["extensions"]["argument"][:6]) == ("BAD_USER_INPUT", "input.")

@@ -268,7 +268,9 @@ def among(column: sa.ColumnElement[Any], name: str, *, postgres: bool) -> sa.Col
     Bind what `listed` gives.
     """
     if postgres:
-        return column == sa.any_(sa.bindparam(name, type_=postgresql.ARRAY(sa.Text)))
+        # Not `= ANY`: PostgreSQL may take that for a filter, and compare each row of a batch with each name of a chunk.
+        given = sa.func.unnest(sa.bindparam(name, type_=postgresql.ARRAY(sa.Text))).table_valued("value").render_derived("given")
+        return column.in_(sa.select(given.c.value))
     each = sa.func.json_each(sa.bindparam(name, type_=sa.Text)).table_valued("value")
     return column.in_(sa.select(each.c.value))
 

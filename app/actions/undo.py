@@ -10,6 +10,7 @@ from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql as pg
 
 from app.actions import batches, jobs, references
 from app.actions.activities import ACTIVITY, ActivityKind
@@ -160,10 +161,24 @@ def _struck(*, postgres: bool) -> sa.Delete:
     return sa.delete(_TARGET).where(*_HERE, among(_TARGET.c.lead_id, "leads", postgres=postgres))
 
 
+def _of_leads(table: sa.Table, names: Sequence[str], *where: sa.ColumnElement[bool], postgres: bool) -> sa.Select[Any]:
+    """Read what a table holds of leads, `:leads`.
+
+    Lead by lead, each from the index of leads: with a list of them PostgreSQL would read all that a batch wrote, once for each chunk.
+    """
+    columns = [table.c[name] for name in names]
+    where = (table.c.workspace_id == sa.bindparam("workspace"), *where)
+    if not postgres:
+        return sa.select(*columns).where(*where, among(table.c.lead_id, "leads", postgres=False))
+    lead = sa.func.unnest(sa.bindparam("leads", type_=pg.ARRAY(sa.Text))).table_valued("lead_id").render_derived("one")
+    each = sa.select(*columns).where(*where, table.c.lead_id == lead.c.lead_id).offset(sa.literal_column("0")).lateral("each")
+    return sa.select(each).select_from(lead, each)
+
+
 @cache
 def _told(*, postgres: bool) -> sa.Select[Any]:
-    columns = [ACTIVITY.c[name] for name in ("lead_id", "kind", "sequence", "changes")]
-    return sa.select(*columns).where(*_ITS, among(ACTIVITY.c.lead_id, "leads", postgres=postgres)).order_by(ACTIVITY.c.sequence)
+    found = _of_leads(ACTIVITY, ("lead_id", "kind", "sequence", "changes"), *_ITS, postgres=postgres)
+    return found.order_by(sa.literal_column("sequence"))
 
 
 @dataclass(slots=True)
@@ -222,16 +237,9 @@ async def _known_users(work: Work, ids: set[str]) -> set[str]:
 async def _contacted(work: Work, lead_ids: Sequence[str]) -> set[str]:
     """Tell to whom an e-mail went out or is going, and of whom an event was recorded."""
     binds = {"leads": listed(lead_ids, postgres=work.postgres)}
-    sent = sa.select(EMAIL.c.lead_id).where(
-        EMAIL.c.workspace_id == sa.bindparam("workspace"),
-        EMAIL.c.status.in_([EmailStatus.SENDING.value, EmailStatus.SENT.value]),
-        among(EMAIL.c.lead_id, "leads", postgres=work.postgres),
-    )
-    events = sa.select(ACTIVITY.c.lead_id).where(
-        ACTIVITY.c.workspace_id == sa.bindparam("workspace"),
-        ACTIVITY.c.kind == ActivityKind.EVENT.value,
-        among(ACTIVITY.c.lead_id, "leads", postgres=work.postgres),
-    )
+    gone_out = EMAIL.c.status.in_([EmailStatus.SENDING.value, EmailStatus.SENT.value])
+    sent = _of_leads(EMAIL, ["lead_id"], gone_out, postgres=work.postgres)
+    events = _of_leads(ACTIVITY, ["lead_id"], ACTIVITY.c.kind == ActivityKind.EVENT.value, postgres=work.postgres)
     return {row["lead_id"] for row in await work.rows(sa.union(sent, events), binds)}
 
 

@@ -7,6 +7,7 @@ emails      addresses, their identity, their domains       urls        is it a w
 phones      is it a phone at all                           ids         TypeIDs and secrets
 files       CSV as people save it                          workbooks   Excel's, as tables
 columns     columns of a file to fields                    uploads     a file in pieces of 2,000 rows
+records     of a CSV text, and the lines they begin on
 workbook_reader     what `workbooks` runs in a process of its own
 folding     what case and accents leave                    matching    does an entry fit a field
 people      made people, the same for the same seed        webhook_urls    where webhooks may be sent

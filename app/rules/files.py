@@ -17,6 +17,7 @@ import orjson
 from app.errors import shown
 from app.rules.columns import OBJECT, is_export
 from app.rules.fields import ErrorCode, FieldError
+from app.rules.records import read_records
 from app.rules.texts import TEXT_BYTES
 
 SEPARATORS = ",;\t|"
@@ -33,6 +34,8 @@ _MARKS = {b"\xef\xbb\xbf": ("utf-8-sig",), b"\xff\xfe": ("utf-16",), b"\xfe\xff"
 #: Control characters that no text has; any eight bits are a text of cp1252 but for these.
 _NO_TEXT = re.compile(r"[\x01-\x08\x0e-\x1f\x7f]")
 NOT_TEXT = "the file is no text: save it as CSV with the encoding UTF-8"
+#: What is to be done about a record that cannot be read.
+_ADVICE = f"write a quote inside a cell twice, close each that is open, keep cells under {TEXT_BYTES:,} bytes"
 
 #: A line above the header in which Excel says what stands between the cells.
 _TOLD = re.compile(rf"""(["']?)sep=([{SEPARATORS}])\1\2*""", re.IGNORECASE)
@@ -107,11 +110,9 @@ class CsvFile:
     def rows(self) -> Iterator[FileRow]:
         """Read the rows after the header. A line without any text in its cells is no row."""
         with _text(self.file, self.encoding) as text:
-            for line, cells, broken in islice(_records(text, self.separator), self.above, None):
-                if broken:
-                    yield FileRow(line, [], [FieldError(ErrorCode.INVALID, broken, None)])
-                    continue
-                yield self.head.row(line, cells)
+            for line, cells, broken in islice(read_records(text, self.separator, _ADVICE), self.above, None):
+                row = self.head.row(line, cells)
+                yield row._replace(errors=[FieldError(ErrorCode.INVALID, broken, None)]) if broken else row
 
 
 def mistakes(columns: Sequence[str], cells: Sequence[str], long: str | None = None) -> list[FieldError]:
@@ -138,7 +139,7 @@ def read_csv(file: BinaryIO, encoding: str | None = None) -> CsvFile:
     separator = told[2] if told else find_separator("".join(head)[:_SAMPLE_CHARACTERS])
     above = 2 if told else 1
     with _text(file, encoding) as text:
-        _, cells, broken = next(islice(_records(text, separator), above - 1, None), (0, [], None))
+        _, cells, broken = next(islice(read_records(text, separator, _ADVICE), above - 1, None), (0, [], None))
     if broken:
         raise ValueError(f"the header cannot be read: {broken}")
     if not cells:
@@ -202,26 +203,6 @@ def find_separator(sample: str) -> str:
         return csv.Sniffer().sniff(sample, candidates).delimiter
     except csv.Error:
         return max(candidates, key=header.count)  # the first, which is the comma, where two are as frequent
-
-
-def _records(text: TextIO, separator: str) -> Iterator[tuple[int, list[str], str | None]]:
-    """Read records: the physical line on which each begins, its cells, and what kept it from being read.
-
-    After a record that cannot be read, the next one begins on the line after it. The csv module's own limit of
-    131,072 characters a cell keeps a quote that is never closed from swallowing the file.
-    """
-    reader = csv.reader(text, delimiter=separator, strict=True)
-    while True:
-        line = reader.line_num + 1
-        try:
-            cells = next(reader)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            yield line, [], f"{error}: write a quote inside a cell twice, close each that is open, keep cells under {TEXT_BYTES:,} bytes"
-            continue
-        if any(cell and not cell.isspace() for cell in cells):
-            yield line, cells, None
 
 
 @contextmanager

@@ -1,10 +1,13 @@
 """Files and mappings of which a part is not what it looks like: told by name, and the sound rows beside them go in."""
 
+import csv
 import encodings
+import io
 import pkgutil
 
 import pytest
-from test_uploads import LEADS, bring, code, rows, run, send  # noqa: F401  (fixtures)
+from test_downloads import get  # noqa: F401  (a fixture)
+from test_uploads import LEADS, SUMMARY, bring, code, rows, run, send  # noqa: F401  (fixtures)
 from workbooks import sheet, xlsx
 
 from app.tables import ImportJob
@@ -50,3 +53,17 @@ async def test_whatever_encoding_python_knows_is_read_or_refused_by_name(api, se
         answer = await send(api, "leads/import_preview", b"email,title\ns@example.com,\\ud800+2AA-\n", encoding=name)
         for error in answer.json().get("errors", ()):
             assert (error["extensions"]["code"], error["extensions"]["argument"][:6]) == ("BAD_USER_INPUT", "input.")
+
+
+@pytest.mark.parametrize("name", ["Ann", 'Ann "the" first'])
+async def test_a_quote_that_is_not_closed_costs_its_own_row_and_comes_back_as_it_stood(api, bring, get, name):  # noqa: F811
+    rows_ = [f"p{n}@example.com,{f'{chr(34)}{name}' if n == 10 else 'Bob'},x" for n in range(1000)]
+    job = await bring("\n".join(["email,firstName,title", *rows_, ""]))
+    assert [job["summary"][each] for each in SUMMARY] == [1000, 999, 0, 0, 0, 1]
+    [error] = job["rowErrors"]["nodes"]
+    assert (error["line"], error["raw"]) == (12, {"email": "p10@example.com", "firstName": f'"{name}', "title": "x"})
+    assert (error["errors"][0]["code"], "close each that is open" in error["errors"][0]["message"]) == ("INVALID", True)
+    rejected = (await get(api, job["rejectedUrl"])).text
+    assert list(csv.reader(io.StringIO(rejected, newline="")))[1][2:] == ["p10@example.com", f'"{name}', "x"]
+    mended = await bring(rejected.replace('"""', '"').replace('""', ""))
+    assert [mended["summary"][each] for each in SUMMARY] == [1, 1, 0, 0, 0, 0]

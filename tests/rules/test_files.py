@@ -158,15 +158,6 @@ def test_a_cell_too_long_is_that_row_s_error_be_it_long_or_very_long():
     assert last == (5, [])
 
 
-def test_a_quote_that_is_not_closed_spoils_its_row_and_not_the_file_after_the_limit():
-    filling = b"x@example.com,y\n" * 10_000
-    first, *rest = errors_of(b'email,name\na@example.com,"open\n' + filling)
-    assert first[0] == 2
-    assert first[1][0][0] == "INVALID"
-    assert len(rest) > 1_000
-    assert rest[-1] == (10_002, [])
-
-
 def test_quotes_that_do_not_pair_are_told_and_never_guessed():
     (line, [(code, message)]), (after, errors) = errors_of(b'email,name\na@example.com,"Bob "the" Builder"\nb@example.com,B\n')
     assert (line, code, after, errors) == (2, "INVALID", 3, [])

@@ -11,32 +11,39 @@ def within():
     return Deadlines().within
 
 
-async def test_all_that_is_under_way_shares_one_timer(monkeypatch):
+@pytest.fixture
+async def kept_back(monkeypatch):
+    """Keeps the timers of deadlines back, and no others': the loop is the whole session's."""
     loop, timers = asyncio.get_running_loop(), []
-    deadlines, call_later = Deadlines(), loop.call_later
+    call_later = loop.call_later
 
-    def counted(*args):
-        timers.append(args)
-        return call_later(*args)
+    def kept(delay, callback, *args, **options):
+        if isinstance(getattr(callback, "__self__", None), Deadlines):
+            timers.append(lambda: callback(*args))
+            return None
+        return call_later(delay, callback, *args, **options)
 
-    monkeypatch.setattr(loop, "call_later", counted)
+    monkeypatch.setattr(loop, "call_later", kept)
+    return timers
+
+
+async def test_all_that_is_under_way_shares_one_timer(kept_back):
+    deadlines = Deadlines()
     assert await asyncio.gather(*[deadlines.within(10, asyncio.sleep(0, number)) for number in range(100)]) == list(range(100))
-    assert len(timers) == 1
+    assert len(kept_back) == 1
 
 
-async def test_a_timer_that_finds_nothing_rests_and_is_set_again_when_needed(monkeypatch):
-    ticks = []
-    monkeypatch.setattr(asyncio.get_running_loop(), "call_later", lambda _, tick, loop: ticks.append(lambda: tick(loop)))
+async def test_a_timer_that_finds_nothing_rests_and_is_set_again_when_needed(kept_back):
     deadlines = Deadlines()
     work = asyncio.create_task(deadlines.within(0, asyncio.Event().wait()))
     await asyncio.sleep(0)
-    ticks.pop()()
+    kept_back.pop()()
     with pytest.raises(TimeoutError):
         await work
-    ticks.pop()()  # it looked once more, and found nothing
-    assert ticks == []
+    kept_back.pop()()  # it looked once more, and found nothing
+    assert kept_back == []
     await deadlines.within(10, asyncio.sleep(0))
-    assert len(ticks) == 1
+    assert len(kept_back) == 1
 
 
 async def test_what_ends_well_although_it_was_told_to_end_counts(within):

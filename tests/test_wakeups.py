@@ -125,7 +125,7 @@ async def test_a_worker_that_is_told_to_end_gives_back_what_it_has_not_done(list
         for part in range(4):
             await upsert_many(work, [{"email": f"p{part}-{number}@example.com"} for number in range(500)], auto_score=False)
         # More than can be done before the signal comes, each with another payload so that none is merged.
-        queued = await jobs.queue_many(work, "rescore", [{"attempt": number} for number in range(40)])
+        queued = await jobs.queue_many(work, "rescore", [{"attempt": number} for number in range(120)])
     with worker_process(database_url):
         for _ in range(20 * SOON):
             if any(job["status"] == "RUNNING" for job in await statuses(listening, caller)):

@@ -27,7 +27,7 @@ from graphql.execution.get_variable_signature import get_variable_signature
 from graphql.execution.values import VariableValues, VariableValueSource, get_variable_values
 from graphql.utilities.coerce_input_value import coerce_default_value
 
-from schema.scalars import unread
+from schema.scalars import WithFiles, loose
 
 Read = Callable[[Any], Any]
 #: What of these Python has one type for passes through as it is.
@@ -62,7 +62,9 @@ class Coercion:
         self._objects: dict[str, Read | None] = {}
 
     def variables(self, definitions: Collection[VariableDefinitionNode], given: Mapping[str, Any]) -> VariableValues | None:
-        """Read JSON values for the variables of a valid operation; None where one is not taken."""
+        """Read JSON values for the variables of a valid operation; None where one is not taken, or may be a file."""
+        if isinstance(given, WithFiles):
+            return None
         found = VariableValues({}, {})
         others = []
         for definition in definitions:
@@ -114,7 +116,7 @@ class _Recursive(Exception):
 
 
 def _leaf(type_: Any) -> Read | None:
-    if isinstance(type_, GraphQLScalarType) and type_.coerce_input_value is unread:
+    if isinstance(type_, GraphQLScalarType) and type_.coerce_input_value is loose:
         return None
     read, kind = type_.coerce_input_value, _TAKEN_AS_IT_IS.get(type_)
     if kind is not None:

@@ -33,6 +33,16 @@ class Uploaded:
             whole.update(piece)
         return whole.hexdigest()
 
+    def __repr__(self) -> str:
+        """Show it in a message: neither type nor address is a client's business."""
+        return "a file"
+
+    __inspect__ = __repr__  # by which graphql-core shows it
+
+
+class WithFiles(dict[str, Any]):
+    """The variables of a request that brought files: a `map` may have put one where any value is taken."""
+
 
 def _upload(value: Any) -> Any:
     if not isinstance(value, Uploaded):
@@ -57,6 +67,7 @@ def _object(value: Any) -> Any:
     try:
         return read_attributes(value)
     except ValueError as error:
+        _refuse_files(value)
         raise BadUserInput(f"{shown(value)}: {error}", rule="TOO_LONG" if isinstance(error, TooLongError) else "INVALID") from error
 
 
@@ -93,6 +104,20 @@ def unread(value: Any) -> Any:
     return value
 
 
+def loose(value: Any) -> Any:
+    """Take any value of JSON as it is."""
+    _refuse_files(value)
+    return value
+
+
+def _refuse_files(value: Any) -> None:
+    if isinstance(value, Uploaded):
+        raise BadUserInput("is a file, where none may be")
+    if isinstance(value, dict | list):
+        for each in value.values() if isinstance(value, dict) else value:
+            _refuse_files(each)
+
+
 #: How Strawberry knows them.
 SCALARS: dict[object, ScalarDefinition] = {
     DateTime: strawberry.scalar(
@@ -110,7 +135,7 @@ SCALARS: dict[object, ScalarDefinition] = {
         parse_literal=_object_literal,
     ),
     JSONValue: strawberry.scalar(
-        name="JSONValue", description="Any JSON value.", serialize=unread, parse_value=unread, parse_literal=_literal
+        name="JSONValue", description="Any JSON value.", serialize=unread, parse_value=loose, parse_literal=_literal
     ),
     Upload: strawberry.scalar(
         name="Upload",
@@ -124,7 +149,7 @@ SCALARS: dict[object, ScalarDefinition] = {
         description="One value of a row. Any JSON is let in; an object or a list is that row's INVALID. "
         "Numbers and booleans are read as text.",
         serialize=unread,
-        parse_value=unread,
+        parse_value=loose,
         parse_literal=_literal,
     ),
 }

@@ -15,7 +15,7 @@ from app.errors import BadRequest, Code, LeadgraphError, shown
 from app.http.answers import JSON
 from app.http.bodies import BodyTooLarge, ClientLeft, read_json
 from app.settings import Settings
-from schema.scalars import Uploaded
+from schema.scalars import Uploaded, WithFiles
 
 MULTIPART = "multipart/form-data"
 #: Headers that no page of another site can send without asking first (CORS); one of them must be there.
@@ -122,6 +122,8 @@ def _content(form: FormData, settings: Settings) -> Any:
             raise BodyTooLarge(f"The file {shown(name)} is larger than {settings.max_upload_bytes} bytes, the most that this server takes.")
         for path in paths:
             _put(content, path, Uploaded(file.file, file.filename or None))
+    if any(places.values()):  # then there are variables, which hold the files
+        content["variables"] = WithFiles(content["variables"])
     return content
 
 

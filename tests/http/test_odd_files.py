@@ -3,6 +3,7 @@
 import csv
 import encodings
 import io
+import json
 import pkgutil
 
 import pytest
@@ -10,7 +11,7 @@ from test_downloads import get  # noqa: F401  (a fixture)
 from test_uploads import LEADS, SUMMARY, bring, code, rows, run, send  # noqa: F401  (fixtures)
 from workbooks import sheet, xlsx
 
-from app.tables import ImportJob
+from app.tables import ImportJob, Lead
 
 
 async def test_a_column_whose_name_holds_a_nul_is_named_and_nothing_is_kept(api, send, rows):  # noqa: F811
@@ -67,3 +68,43 @@ async def test_a_quote_that_is_not_closed_costs_its_own_row_and_comes_back_as_it
     assert list(csv.reader(io.StringIO(rejected, newline="")))[1][2:] == ["p10@example.com", f'"{name}', "x"]
     mended = await bring(rejected.replace('"""', '"').replace('""', ""))
     assert [mended["summary"][each] for each in SUMMARY] == [1, 1, 0, 0, 0, 0]
+
+
+MANY = "mutation ($x: [LeadRow!]!) { leadUpsertMany(input: {leads: $x}) { results { outcome } } }"
+TRACK = "mutation ($x: [LeadEventRow!]!) { leadEventTrackMany(events: $x) { results { outcome } } }"
+PATCH = 'mutation ($x: JSONObject) { leadUpdate(lead: {email: "ann@example.com"}, patch: {attributes: $x}) { lead { id } } }'
+FILTER = 'query ($x: JSONValue) { leads(where: {attributes: [{key: "a", eq: $x}]}) { totalCount } }'
+NO_FILE = "is a file, where none may be"
+
+
+@pytest.mark.parametrize(
+    ("query", "value", "at", "argument", "words"),
+    [
+        (MANY, [{"email": None}], ".0.email", "x[0].email", NO_FILE),
+        (MANY, [{"email": "a@example.com", "attributes": None}], ".0.attributes", "x[0].attributes", NO_FILE),
+        (MANY, [{"email": {"a": [None]}}], ".0.email.a.0", "x[0].email", NO_FILE),
+        (TRACK, [{"email": "a@example.com", "event": "e", "attributes": {"a": None}}], ".0.attributes.a", "x[0].attributes", NO_FILE),
+        (PATCH, {"a": None}, ".a", "x", NO_FILE),
+        (PATCH, None, "", "x", NO_FILE),
+        (FILTER, None, "", "x", NO_FILE),
+        (FILTER, {"a": [None]}, ".a.0", "x", NO_FILE),
+        ("query ($x: String) { leads(search: $x) { totalCount } }", None, "", "x", "a file"),
+        ("query ($x: ID!) { node(id: $x) { id } }", None, "", "x", "a file"),
+        ("query ($x: Int) { leads(first: $x) { totalCount } }", None, "", "x", "a file"),
+        ("query ($x: LeadWhere) { leads(where: $x) { totalCount } }", None, "", "x", "a file"),
+        ("query ($x: DateTime) { leads(where: {createdAt: {gt: $x}}) { totalCount } }", None, "", "x", "a file: is no RFC 3339 text"),
+    ],
+)
+async def test_a_file_where_none_may_be_is_told_as_that(api, send, rows, query, value, at, argument, words):  # noqa: F811
+    fields = {"operations": json.dumps({"query": query, "variables": {"x": value}}), "map": json.dumps({"0": [f"variables.x{at}"]})}
+    answer = await send(api, "{}", LEADS, fields=fields)
+    assert code(answer) == (200, "BAD_USER_INPUT")
+    assert (words in answer.text, "Uploaded" in answer.text, "0x" in answer.text) == (True, False, False)
+    assert answer.json()["errors"][0]["extensions"]["argument"] == argument
+    assert await rows(Lead) == []
+
+
+async def test_a_file_that_is_put_nowhere_is_let_be(api, send):  # noqa: F811
+    for operations in ({"query": "{ leads { totalCount } }"}, {"query": "{ leads { totalCount } }", "variables": {}}):
+        answer = await send(api, "{}", LEADS, fields={"operations": json.dumps(operations), "map": '{"0": []}'})
+        assert answer.json()["data"] == {"leads": {"totalCount": 0}}

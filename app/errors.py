@@ -246,7 +246,7 @@ def shown(value: object, most: int = 60) -> str:
 
     A text stands between apostrophes, so that it reads well in an answer, which is JSON itself.
     """
-    if value is None or isinstance(value, bool | dict | list):
+    if value is None or isinstance(value, bool | float | dict | list):  # of floats, for those that are not finite
         text = json.dumps(value, ensure_ascii=False, default=str)
         text = "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)
     else:

@@ -241,7 +241,9 @@ def _variable(message: str) -> str | None:
     if found is None:
         return None
     at_fault = _FIELD.search(message)
-    return f"{found['name']}{found['path'] or ''}{'.' + at_fault[1] if at_fault else ''}"
+    # A number is the name of no field: who sends one means a place in a list.
+    below = "" if at_fault is None else f"[{at_fault[1]}]" if at_fault[1].isdecimal() else f".{at_fault[1]}"
+    return f"{found['name']}{found['path'] or ''}{below}"
 
 
 def _entry(error: LeadgraphError, request: str, at: GraphQLError | None = None) -> dict[str, Any]:

@@ -4,6 +4,7 @@ Reading streams: a file is gone through once to learn its encoding, then once fo
 """
 
 import csv
+import json
 import re
 from collections.abc import Container, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -44,6 +45,8 @@ _TOLD = re.compile(rf"""(["']?)sep=([{SEPARATORS}])\1\2*""", re.IGNORECASE)
 _FORMULA = re.compile(r"'*[=+\-@\t\r]")
 #: What such a cell begins with; one with an apostrophe may.
 FORMULA_BEGINS = frozenset("'=+-@\t\r")
+#: A number that may have more than 64 bits.
+_LONG = re.compile("[0-9]{19}")
 #: The columns that come before a file's own in a file of its rejected rows.
 REJECTED_COLUMNS = ("line", "error")
 
@@ -249,9 +252,15 @@ def _object(cell: str, own: dict[str, Any]) -> Any:
     """Read a cell with a JSON object, beside the columns of single attributes; one with anything else stays, and its field refuses it."""
     try:
         given = orjson.loads(cell)
-    except orjson.JSONDecodeError:
+        if _LONG.search(cell):  # of a whole number beyond 64 bits orjson makes another one: as it stands there, its field refuses it
+            given = json.loads(cell, parse_int=_whole)
+    except (orjson.JSONDecodeError, RecursionError):
         return cell
     return given | own if isinstance(given, dict) else cell
+
+
+def _whole(digits: str) -> int:
+    return int(digits[:40])  # Python refuses thousands; more than twenty are too many anyway
 
 
 def raw_row(columns: Sequence[str], cells: Sequence[str]) -> dict[str, str]:

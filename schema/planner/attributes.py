@@ -98,7 +98,7 @@ def _finite(path: str) -> Callable[[Any], float]:
     def read(value: Any) -> float:
         # A literal of the document may be too large for a double.
         if not isfinite(value):
-            raise BadUserInput(f"{path} {value}: is not finite", argument=path)
+            raise BadUserInput(f"{path} {shown(value)}: is not finite", argument=path)
         return float(value)
 
     return read

@@ -108,3 +108,27 @@ async def test_a_file_that_is_put_nowhere_is_let_be(api, send):  # noqa: F811
     for operations in ({"query": "{ leads { totalCount } }"}, {"query": "{ leads { totalCount } }", "variables": {}}):
         answer = await send(api, "{}", LEADS, fields={"operations": json.dumps(operations), "map": '{"0": []}'})
         assert answer.json()["data"] == {"leads": {"totalCount": 0}}
+
+
+async def test_a_long_number_in_a_cell_is_refused_as_it_is_everywhere_else(bring, rows):  # noqa: F811
+    digits = "9" * 23
+    file = f'email,attributes\nann@example.com,"{{""a"":{digits}}}"\nben@example.com,"{{""a"":9}}"\n'
+    job = await bring(file, mapping=[{"column": "attributes", "field": "attributes"}])
+    assert [job["summary"][each] for each in SUMMARY] == [2, 1, 0, 0, 0, 1]
+    [error] = job["rowErrors"]["nodes"]
+    assert (error["raw"]["attributes"], error["errors"]) == (
+        f'{{"a":{digits}}}',
+        [{"code": "INVALID", "message": "attributes holds a text or number that JSON cannot carry", "field": "attributes"}],
+    )
+    assert [lead["attributes"] for lead in await rows(Lead)] == [{"a": 9}]
+
+
+async def test_numbers_without_end_and_places_in_lists_are_told_as_json_has_them(api):
+    error = await api.error('{ leads(where: {attributes: [{key: "a", gt: 1e999}]}) { totalCount } }')
+    assert error["message"] == "leads.where.attributes[0].gt Infinity: is not finite"
+    answer = await api(
+        'mutation { leadUpsertMany(input: {leads: [{email: "a@example.com", firstName: -1e999}]}) { results { errors { message } } } }'
+    )
+    assert answer["leadUpsertMany"]["results"] == [{"errors": [{"message": "firstName -Infinity: is no number that can be kept"}]}]
+    error = await api.error("leads/upsert_many", input={"leads": {"0": {"email": "a@example.com"}}})
+    assert (error["extensions"]["code"], error["extensions"]["argument"]) == ("BAD_USER_INPUT", "input.leads[0]")

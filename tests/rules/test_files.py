@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.rules.attributes import read_attributes
 from app.rules.fields import ErrorCode, FieldError
 from app.rules.files import (
     FileRow,
@@ -235,6 +236,17 @@ def test_an_object_in_a_cell_is_the_lead_s_attributes_and_anything_else_is_left_
     assert reader.read(["a@example.com", "", "2"])["attributes"] == {"size": "2"}
     for cell in ("gold", "[1]", '"gold"'):
         assert reader.read(["a@example.com", cell, "2"])["attributes"] == cell
+
+
+@pytest.mark.parametrize("digits", ["18446744073709551616", "-9223372036854775809", "9" * 300])
+def test_a_whole_number_in_a_cell_is_never_another_one(digits: str):
+    read = row_reader(["attributes"]).read
+    with pytest.raises(ValueError, match="holds a text or number that JSON cannot carry"):
+        read_attributes(read([f'{{"a":[{digits}]}}'])["attributes"])
+    kept = '{"a":18446744073709551615,"b":"18446744073709551616","c":0.12345678901234567890}'
+    assert read([kept])["attributes"] == {"a": 2**64 - 1, "b": "18446744073709551616", "c": 0.12345678901234568}
+    deep = '{"a":' + "[" * 1_000 + digits + "]" * 1_000 + "}"
+    assert isinstance(read([deep])["attributes"], str | dict)
 
 
 def test_only_our_own_files_lose_apostrophes():

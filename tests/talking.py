@@ -72,6 +72,13 @@ async def opened(url: str, key: str | None = None, *, init: bool = True, **optio
         yield socket
 
 
+def code(answer: httpx2.Response) -> str:
+    """Give the code of an answer's one error."""
+    [error] = answer.json()["errors"]
+    found: str = error["extensions"]["code"]
+    return found
+
+
 class Stream:
     """The events of one response."""
 

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import secrets
-from io import StringIO
 
 import asyncpg
 import httpx2
@@ -14,20 +13,11 @@ from starlette.middleware import Middleware
 from starlette.responses import StreamingResponse
 from starlette.routing import Route
 
-from app import logs
 from app.asgi import Wall, build
 from app.database import Database
 from app.errors import Unavailable
 from app.http.health import health_routes, why_not_ready
 from app.migrations import SchemaTooOld
-
-
-@pytest.fixture
-def log():
-    lines = StringIO()
-    logs.configure("INFO", lines)
-    yield lines
-    logs.configure("WARNING")
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 import httpx2
 import pytest
 from starlette.applications import Starlette
+from talking import code
 
 from app.asgi import build
 from app.settings import QUERIES
@@ -35,11 +36,6 @@ async def known_only(settings):
         httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://leadgraph.example") as client,
     ):
         yield client
-
-
-def code(answer):
-    [error] = answer.json()["errors"]
-    return error["extensions"]["code"]
 
 
 async def test_a_query_may_come_by_get(get, api):

@@ -1,26 +1,16 @@
 """The whole service through its door: who may, what is refused before a statement runs, and what never gets out."""
 
 import asyncio
-from io import StringIO
 
 import pytest
 from graphql import get_introspection_query
 
-from app import logs
 from app.actions import leads
 from app.actions.work import Role
 
 SECRET = "hunter2-and-ada@example.com"
 CREATE = "mutation ($email: String!) { leadCreate(input: {email: $email}) { lead { email } } }"
 COUNT = "{ leads { totalCount } }"
-
-
-@pytest.fixture
-def log():
-    lines = StringIO()
-    logs.configure("INFO", lines)
-    yield lines
-    logs.configure("WARNING")
 
 
 def bomb(levels):

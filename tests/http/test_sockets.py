@@ -3,7 +3,6 @@
 import asyncio
 import json
 from contextlib import suppress
-from io import StringIO
 
 import pytest
 from serving import serve
@@ -11,7 +10,6 @@ from talking import SOON, opened
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from app import logs
 from app.actions.work import Role
 from app.asgi import build
 from app.http import sockets
@@ -23,14 +21,6 @@ WATCH = (
 CREATE = 'mutation { leadCreate(input: {email: "ada@example.com"}) { lead { id } } }'
 BY_NAME = "mutation ($e: String!) { leadCreate(input: {email: $e}) { lead { email } } }"
 ROLE = "{ viewer { role } }"
-
-
-@pytest.fixture
-def log():
-    lines = StringIO()
-    logs.configure("INFO", lines)
-    yield lines
-    logs.configure("WARNING")
 
 
 async def create(api, *names):

@@ -6,10 +6,10 @@ transaction, with its counts and its bad rows, and the piece is gone with that: 
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 import sqlalchemy as sa
 
@@ -28,6 +28,8 @@ from app.rules.files import FileRow, raw_names, raw_row, row_reader
 from app.rules.ids import new_id
 from app.rules.uploads import PIECE, Table, UnknownColumns, map_table, pieces, read_table, rows_of
 from app.tables import ImportJob, ImportPiece, ImportRowError
+
+Found = TypeVar("Found")
 
 IMPORT = table_of(ImportJob)
 _PIECE = table_of(ImportPiece)
@@ -136,17 +138,18 @@ async def _keep(work: Work, import_id: str, table: Table) -> int:
     insert = sa.insert(_PIECE)
     count = 0
     each = pieces(table)
-    while (piece := await asyncio.to_thread(_next, each)) is not None:
+    while (piece := await asyncio.to_thread(_read_on, lambda: next(each, None))) is not None:
         row = {"workspace_id": work.workspace, "import_job_id": import_id, "position": count, "content": piece[1]}
         await work.connection.execute(insert, row)
         count += 1
     return count
 
 
-def _next(each: Iterator[tuple[int, str]]) -> tuple[int, str] | None:
+def _read_on(read: Callable[[], Found]) -> Found:
+    """Read rows of a file whose head was fine. Raises BadUserInput where it breaks off, as a workbook may."""
     try:
-        return next(each, None)
-    except ValueError as error:  # a workbook that breaks off
+        return read()
+    except ValueError as error:
         raise BadUserInput(f"input.file: {error}", argument="input.file") from error
 
 
@@ -154,7 +157,7 @@ async def preview(work: Work, file: BinaryIO, asked: Order) -> dict[str, Any]:
     """Give the head of a file as an `ImportPreview`; refuses what `order` would refuse."""
     await _check(work, asked)
     table, mapping = await asyncio.to_thread(look_through, file, asked)
-    head = await asyncio.to_thread(lambda: [row.cells for row in islice(table.rows(), PREVIEWED)])
+    head = await asyncio.to_thread(_read_on, lambda: [row.cells for row in islice(table.rows(), PREVIEWED)])
     return {
         "encoding": table.encoding.removesuffix("-sig"),
         "separator": table.separator,

@@ -44,6 +44,18 @@ async def test_a_value_that_nothing_holds_is_told(api, send):  # noqa: F811
     assert "a value that cannot be read" in answer.json()["errors"][0]["message"]
 
 
+@pytest.mark.parametrize("document", ["leads/import_preview", "leads/import"])
+async def test_a_workbook_that_breaks_off_is_refused_whole(api, send, document):  # noqa: F811
+    # What is read comes some half a million characters at a time: the bad value is in the second part.
+    long = "".join(cell(f"{letter}2", "x" * 130_000) for letter in "BCDEF")
+    lines = f'<row r="2">{cell("A2", "ann@example.com")}{long}</row><row r="3"><c r="A3" s="1"><v>1e300</v></c></row>'
+    book = with_styles(xlsx(HEAD + lines), '<cellXfs count="2"><xf numFmtId="0"/><xf numFmtId="46"/></cellXfs>')
+    answer = await send(api, document, book, "leads.xlsx")
+    assert code(answer) == (200, "BAD_USER_INPUT")
+    assert answer.json()["errors"][0]["extensions"]["argument"] == "input.file"
+    assert (await api("import_jobs/list"))["importJobs"]["nodes"] == []
+
+
 async def test_a_nul_and_a_cell_of_a_megabyte_are_refused_with_their_rows_and_kept_short(api, bring):  # noqa: F811
     table = [cell("A2", "ann@example.com") + cell("B2", "a_x0000_b"), cell("A3", "b@example.com") + cell("B3", "x" * 1_000_000)]
     good = cell("A4", "cleo@example.com") + cell("B4", "Cleo")

@@ -167,7 +167,7 @@ def test_a_wrong_setting_is_named_and_no_password_shown(environment: dict[str, s
 def test_what_nobody_expected_is_one_line_too(monkeypatch: pytest.MonkeyPatch, folder: Path):
     from app.commands import migrate
 
-    async def broken(_: Any) -> None:
+    async def broken(*_: Any) -> None:
         raise KeyError("a\x1b[31m\nb")
 
     monkeypatch.setattr(migrate, "upgrade", broken)

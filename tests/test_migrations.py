@@ -6,6 +6,8 @@ from alembic.migration import MigrationContext
 from sqlmodel import SQLModel
 
 from app import migrations
+from app.database import Database
+from app.settings import Settings
 from app.tables import SQLITE_SEARCH
 
 
@@ -44,6 +46,16 @@ async def test_the_migrations_make_the_search_index(database):
 async def test_migrating_again_changes_nothing(database):
     await migrations.upgrade(database)
     await migrations.check(database)
+
+
+async def test_how_far_it_has_come_is_told_after_each_migration(tmp_path):
+    new = Database(Settings(database_url=f"sqlite+aiosqlite:///{tmp_path / 'new.db'}"))
+    told = []
+    await migrations.upgrade(new, told.append)
+    await migrations.upgrade(new, told.append)
+    await new.close()
+    count = len(migrations.known())
+    assert told == [done / count for done in range(1, count + 1)]
 
 
 async def test_a_newer_database_is_refused(database):

@@ -5,6 +5,7 @@ import asyncio
 import typer
 
 from app.commands.databases import opened, read_settings
+from app.commands.terminal import bar
 from app.migrations import upgrade
 
 commands = typer.Typer(add_completion=False)
@@ -18,5 +19,6 @@ def migrate() -> None:
 
 async def _migrate() -> None:
     async with opened(read_settings(), create=True) as database:
-        await upgrade(database)
+        with bar("Migrating") as show:
+            await upgrade(database, show)
     typer.echo("The database is up to date.", err=True)

@@ -3,7 +3,8 @@
 Alembic itself is loaded by `upgrade` alone (it runs `env`): most commands only look at the version, and should not wait for it.
 """
 
-from functools import cache
+from collections.abc import Callable
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -37,15 +38,18 @@ def newest() -> str:
     return known()[-1]
 
 
-async def upgrade(database: Database) -> None:
-    """Bring the database to this version's tables, in one transaction; of two that start at once, the second waits."""
+async def upgrade(database: Database, show: Callable[[float], None] = lambda _: None) -> None:
+    """Bring the database to this version's tables, in one transaction; of two that start at once, the second waits.
+
+    `show` is told how far it has come, from 0 to 1, after each migration.
+    """
     async with database.writing() as connection:
         if database.is_postgres:
             await connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7310293847)")
         at = await _version(connection)
         _refuse_newer(at)
         if at != newest():
-            await connection.run_sync(_run)
+            await connection.run_sync(partial(_run, show=show))
 
 
 async def check(database: Database) -> None:
@@ -57,13 +61,14 @@ async def check(database: Database) -> None:
         raise SchemaTooOld
 
 
-def _run(connection: Connection) -> None:
+def _run(connection: Connection, show: Callable[[float], None]) -> None:
     from alembic import command  # noqa: PLC0415  (see above)
     from alembic.config import Config  # noqa: PLC0415
 
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent))
     config.attributes["connection"] = connection
+    config.attributes["show"] = lambda version: show((known().index(version) + 1) / len(known()))
     command.upgrade(config, "head")
 
 

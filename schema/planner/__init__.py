@@ -1,6 +1,7 @@
 """From a selection set to one SQL statement whose result is the finished JSON.
 
 plans       the way in: finds or compiles the plan of a root field, binds, runs, shapes
+roots       the statement of a root field
 compiler    walks the selection with graphql-core's collector and builds the statement
 connections one page of a list, as JSON or as columns that `shapes` makes objects of
 lists       what a list is made of: rows, conditions, the table between

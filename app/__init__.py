@@ -8,7 +8,7 @@ actions     what one may do; the only code that writes  a file a noun
 migrations  from an older version's tables to these     Alembic
 tables      tables, lane_tables, column_types           every table, on two pages
             database, database_errors, wakeups          transactions, what fails, who hears of a commit
-            readers, sqlite_readers, postgres_readers   raw connections that read
+            readers, sqlite_readers, postgres_readers   raw connections that read; look_ups: those that share a statement
 rules       e-mail addresses, scoring, matching, files  pure functions
 errors      errors, settings, logs, deadlines, ui       what everybody may know
 """

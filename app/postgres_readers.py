@@ -2,12 +2,14 @@
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 from sqlalchemy.engine import URL
 
 from app.errors import TookTooLong, Unavailable
-from app.readers import Readers
+from app.look_ups import LookUp, LookUps
+from app.readers import CheckedOut, Readers, Reading
 
 try:
     import asyncpg
@@ -34,6 +36,12 @@ class PostgresReaders(Readers):
     def __init__(self, url: URL, size: int, seconds: float) -> None:
         super().__init__(size, seconds)
         self._url = url.set(drivername="postgresql").render_as_string(hide_password=False)
+        self._one_by_one = _OneByOne(self)
+        self.look_ups = LookUps(self._one_by_one.rows)
+
+    def reading(self, *, snapshot: bool = False) -> AbstractAsyncContextManager[Reading]:
+        """Check a connection out; what reads one statement at a time has one for as long as each takes."""
+        return super().reading(snapshot=True) if snapshot else self._one_by_one
 
     async def take(self, *, snapshot: bool) -> "_PostgresReading":
         """Take an idle connection, or open one."""
@@ -96,6 +104,29 @@ class PostgresReaders(Readers):
             await self._idle.pop().connection.close()
 
 
+class _OneByOne:
+    """Reads each statement through the connection that is free."""
+
+    postgres = True
+    __slots__ = ("_readers",)
+
+    def __init__(self, readers: PostgresReaders) -> None:
+        self._readers = readers
+
+    async def __aenter__(self) -> Reading:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Nothing was checked out."""
+
+    async def rows(self, sql: str, binds: Sequence[Any]) -> list[Any]:
+        async with CheckedOut(self._readers, snapshot=False) as reading:
+            return await reading.rows(sql, binds)
+
+    async def row(self, look_up: LookUp, binds: Sequence[Any]) -> list[Any]:
+        return await self._readers.look_ups.rows(look_up, binds)
+
+
 class _PostgresReading:
     postgres = True
 
@@ -121,6 +152,9 @@ class _PostgresReading:
                 return await self._pool.deadlines.within(self._pool.seconds, self._rows(sql, binds))
             except TimeoutError as error:
                 raise TookTooLong from error
+
+    async def row(self, look_up: LookUp, binds: Sequence[Any]) -> list[Any]:
+        return await self.rows(look_up.one, binds)
 
     async def _rows(self, sql: str, binds: Sequence[Any]) -> list[Any]:
         try:

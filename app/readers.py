@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.deadlines import Deadlines
 from app.errors import Unavailable
+from app.look_ups import LookUp
 
 #: How long a request waits for a free reader before it is told that the service is busy.
 _PATIENCE = 10.0
@@ -27,6 +28,9 @@ class Reading(Protocol):
 
     async def rows(self, sql: str, binds: Sequence[Any]) -> list[Any]:
         """Run one statement to its end and give its rows."""
+
+    async def row(self, look_up: LookUp, binds: Sequence[Any]) -> list[Any]:
+        """Find a row by a key that no other has; others may be found by the same statement."""
 
 
 class Readers(ABC):
@@ -122,3 +126,7 @@ class WritingReading:
             rows: list[Any] = await driver.fetch(sql, *binds)
             return rows
         return list(await driver.execute_fetchall(sql, binds))
+
+    async def row(self, look_up: LookUp, binds: Sequence[Any]) -> list[Any]:
+        """Find a row by a key that no other has."""
+        return await self.rows(look_up.one, binds)

@@ -10,6 +10,7 @@ from typing import Any
 import aiosqlite
 
 from app.errors import QueryTooComplex, TookTooLong, Unavailable
+from app.look_ups import LookUp
 from app.readers import CheckedOut, Readers, Reading, cursor_text
 
 #: Steps of SQLite's machine that a statement may take in the loop's own thread: about a millisecond. A page of 50 rows takes some
@@ -167,6 +168,9 @@ class _AtOnce:
                 return await reading.rows(sql, binds)
         return rows
 
+    async def row(self, look_up: LookUp, binds: Sequence[Any]) -> list[Any]:
+        return await self.rows(look_up.one, binds)
+
 
 class _SqliteReading:
     postgres = False
@@ -187,6 +191,9 @@ class _SqliteReading:
             raise _named(error) from None
         finally:
             alarm.cancel()
+
+    async def row(self, look_up: LookUp, binds: Sequence[Any]) -> list[Any]:
+        return await self.rows(look_up.one, binds)
 
 
 def _named(error: sqlite3.OperationalError) -> Exception:

@@ -22,6 +22,7 @@ FLOORS = [
         "app.column_types",
         "app.tables",
         "app.lane_tables",
+        "app.look_ups",
         "app.readers",
         "app.sqlite_readers",
         "app.postgres_readers",

@@ -14,6 +14,7 @@ from graphql.execution.collect_fields import FieldDetails
 from orjson import Fragment
 
 from app.actions.work import Caller, Role
+from app.look_ups import LookUp
 from app.readers import Reading
 from schema.planner import bindings as b
 from schema.planner.compiler import Details, Document
@@ -37,18 +38,23 @@ class Plan:
     postgres: bool
     #: Binds that the statement came to do without: their values are checked all the same.
     checks: tuple[Bind, ...] = ()
+    #: Where it does nothing but find one row by its key: what finds it together with others.
+    look_up: LookUp | None = None
 
     @property
     def written(self) -> int:
         """Count the characters of the statement, and as many for each of its binds as these take beside it."""
-        return len(self.sql) + _OF_BIND * (len(self.binds) + len(self.checks))
+        many = 0 if self.look_up is None else len(self.look_up.many)
+        return len(self.sql) + many + _OF_BIND * (len(self.binds) + len(self.checks))
 
     async def run(self, reading: Reading, values: BindValues) -> Any:
         """Run it, and give JSON that is ready to be sent (or None)."""
         dialect = POSTGRES if self.postgres else SQLITE
         for check in self.checks:
             check.make(values)
-        return self.finish(await reading.rows(self.sql, [dialect.bound(bind.make(values)) for bind in self.binds]), values)
+        binds = [dialect.bound(bind.make(values)) for bind in self.binds]
+        rows = await (reading.rows(self.sql, binds) if self.look_up is None else reading.row(self.look_up, binds))
+        return self.finish(rows, values)
 
 
 @dataclass(slots=True)
@@ -149,7 +155,7 @@ class Plans:
         # Core adds binds of its own (SQLite's `OFFSET 0`, say): they are constants of the plan.
         binds = tuple(root.on.binds.get(name) or Bind(lambda _values, value=compiled.params[name]: value) for name in order)  # type: ignore[misc]
         checks = tuple(bind for name, bind in root.on.binds.items() if name not in order)
-        plan = Plan(str(compiled), binds, finish, root.postgres, checks)
+        plan = Plan(str(compiled), binds, finish, root.postgres, checks, root.look_up(str(compiled), order))
         family = self._families.get(key)
         if family is None:
             family = self._families[key] = _Family(written=len(key[0]))

@@ -1,5 +1,6 @@
 """The statement of a root field, one object, many by id, a list, figures, and what makes the answer of its rows."""
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -11,6 +12,7 @@ from orjson import Fragment
 import schema.planner.stats  # noqa: F401  (it says how its kind of field is built)
 from app.actions.work import Caller, Role
 from app.errors import BadUserInput, shown
+from app.look_ups import LookUp
 from app.rules.emails import fold_email
 from app.rules.ids import PREFIXES, prefix_of
 from app.tables import Lead
@@ -36,6 +38,18 @@ class Root:
         self.bindings, self.document, self.details, self.path, self.caller = bindings, document, details, path, caller
         self.postgres = postgres
         self.on = Compiler(document, bindings, POSTGRES if postgres else SQLITE, values, caller.role is Role.ADMIN)
+        #: The statement that finds many rows of the kind by their keys, and the key's bind; None where there is no such thing.
+        self._many: tuple[sa.Select[*tuple[Any, ...]], str] | None = None
+
+    def look_up(self, sql: str, order: Sequence[str]) -> LookUp | None:
+        """Tell how a row is found together with others: where its key and the workspace are all that is bound, and nothing is guarded."""
+        if self._many is None or len(order) != 2:
+            return None
+        statement, key = self._many
+        many = statement.compile(dialect=self.on.dialect.core)
+        if self.on.guarded or {*order} != {"workspace", key} or many.positiontup != order:
+            return None
+        return LookUp(sql, str(many), order.index(key))
 
     def build(self) -> tuple[sa.Select[*tuple[Any, ...]], Finish]:
         """Give the statement, and what makes the answer of its rows."""
@@ -56,18 +70,29 @@ class Root:
                 return Connection(self.on, list_field).columns()
             return self._single(LISTS[type(spec)](self.on, list_field))
         row, inside = self.on.scope.table(spec.model if isinstance(spec, b.ById | b.Own) else Lead)
-        where = [inside]
+        chosen = sa.select().select_from(row).where(inside)
         if isinstance(spec, b.ById):
             make = partial(_exact, path=f"{self.path}.{spec.argument}")
-            where.append(row.c.id == self.on.leaf(args.origins[spec.argument], make, sa.Text))
-        elif isinstance(spec, b.ByReference):
-            where.append(self._referred(row, args))
-        elif not isinstance(spec, b.Own):
+            return self._by_key(chosen, row, type_, "id", self.on.leaf(args.origins[spec.argument], make, sa.Text))
+        if isinstance(spec, b.ByReference):
+            return self._by_key(chosen, row, type_, *self._referred(args))
+        if not isinstance(spec, b.Own):
             raise TypeError(f"Query.{name} has no SQL")
-        return self._row(sa.select().select_from(row).where(*where), row, type_)
+        return self._row(chosen, row, type_)
 
-    def _referred(self, row: b.Row, args: Arguments) -> Expression:
-        """Find the lead that a `LeadRef` names, as the one key that it has says."""
+    def _by_key(
+        self, query: sa.Select[Any], row: b.Row, type_: GraphQLObjectType, column: str, key: Any
+    ) -> tuple[sa.Select[*tuple[Any, ...]], Finish]:
+        """One object by a key that no two of the workspace share."""
+        statement, finish = self._row(query.where(row.c[column] == key), row, type_)
+        if self.postgres and isinstance(key, sa.BindParameter):
+            keys = sa.bindparam(key.key, type_=self.on.dialect.list_of(sa.Text()))
+            many = query.where(self.on.dialect.among(row.c[column], keys)).add_columns(*statement.selected_columns, row.c[column])
+            self._many = (many, key.key)
+        return statement, finish
+
+    def _referred(self, args: Arguments) -> tuple[str, Any]:
+        """Find the lead that a `LeadRef` names, as the one key that it has says: its column, and the value."""
         [(key, _value)] = args.values["by"].items()
         exact = partial(_exact, path=f"{self.path}.by.{key}")
         column = {"id": "id", "crmId": "crm_id", "email": "email_key"}[key]
@@ -75,7 +100,7 @@ class Root:
         def make(text: Any) -> str:
             return fold_email(exact(text).strip()) if key == "email" else exact(text)
 
-        return row.c[column] == self.on.leaf(args.origins["by"].child(key), make, sa.Text)
+        return column, self.on.leaf(args.origins["by"].child(key), make, sa.Text)
 
     def _row(self, query: sa.Select[Any], row: b.Row, type_: GraphQLObjectType) -> tuple[sa.Select[*tuple[Any, ...]], Finish]:
         """One object: a column a field on PostgreSQL, JSON on SQLite."""

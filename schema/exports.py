@@ -8,9 +8,10 @@ import asyncio
 import csv
 import io
 import re
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from enum import StrEnum
+from itertools import islice
 from typing import Any
 
 import orjson
@@ -23,6 +24,7 @@ from app.errors import BadUserInput, Internal
 from app.rules.files import FORMULA_BEGINS, safe_cell
 from schema.context import Context
 from schema.graph import document, graph
+from schema.planner.arrays import Columns
 from schema.planner.pages import at_most
 
 #: The columns of an export, by the contract's names: a file of them can be imported again.
@@ -37,7 +39,6 @@ PIECE = 250
 QUERY = f"""query LeadExport($where: LeadWhere, $search: String, $after: String, $first: Int!) {{
   leads(where: $where, search: $search, after: $after, first: $first) {{
     nodes {{ {" ".join(COLUMNS)} }}
-    pageInfo {{ hasNextPage endCursor }}
   }}
 }}"""
 #: The columns that hold what callers wrote; the others hold ids, names, numbers and moments of ours.
@@ -47,6 +48,7 @@ _TEXTS = tuple(
     if name not in {"id", "status", "attributes", "optInAt", "qualityScore", "createdAt", "updatedAt", "lastActivityAt", "version"}
 )
 _ATTRIBUTES = COLUMNS.index("attributes")
+_LINE = orjson.OPT_APPEND_NEWLINE
 #: The library shows the filter at fault as Python would, and who wrote it has it in JSON.
 _FOUND = re.compile(r",? found: .*", re.DOTALL | re.IGNORECASE)
 #: Exports that a process runs at once: each keeps a reader for as long as it takes.
@@ -75,88 +77,86 @@ class Exports:
         Close it where it is not read to its end: a reader is held until then.
         """
         write = _csv if form is Form.CSV else _ndjson
-        first = True
+        header: bytes | None = _header() if form is Form.CSV else b""
         async with self._turns, aclosing(self._pages(caller, {"where": where, "search": search})) as pages:
-            async for leads in pages:
-                for start in range(0, max(1, len(leads)), PIECE):
-                    yield write(leads[start : start + PIECE], header=first)
-                    first = False
+            async for page in pages:
+                for piece in write(page):
+                    yield header + piece if header else piece
+                    header = None
+            if header is not None:  # there is no lead
+                yield header
 
-    async def _pages(self, caller: Caller, asked: dict[str, Any]) -> AsyncGenerator[list[dict[str, Any]]]:
+    async def _pages(self, caller: Caller, asked: dict[str, Any]) -> AsyncGenerator[list[list[Any]]]:
         async with self._database.readers.reading(snapshot=True) as reading:
 
-            def begun(after: str | None) -> asyncio.Task[dict[str, Any]]:
+            def begun(after: str | None) -> asyncio.Task[Columns]:
                 context = Context(caller=caller, request_id="export", reading=reading)
                 return asyncio.create_task(_page(context, {**asked, "after": after, "first": PAGE}))
 
             reading_on = begun(None)
             try:
                 while True:
-                    found = await reading_on
-                    more: bool = found["pageInfo"]["hasNextPage"]
-                    if more:
-                        reading_on = begun(found["pageInfo"]["endCursor"])
+                    cells, end = await reading_on
+                    if end is not None:
+                        reading_on = begun(end)
                         await asyncio.sleep(0)  # for it to set out, before this page takes the thread
-                    yield found["nodes"]
-                    if not more:
+                    yield cells
+                    if end is None:
                         return
             finally:  # whoever stops listening leaves no statement behind on the reader
                 reading_on.cancel()
                 await asyncio.wait([reading_on])
 
 
-async def _page(context: Context, variables: dict[str, Any]) -> dict[str, Any]:
+async def _page(context: Context, variables: dict[str, Any]) -> Columns:
     with at_most(PAGE):
-        return await _answer(context, variables)
-
-
-async def _answer(context: Context, variables: dict[str, Any]) -> dict[str, Any]:
-    data = await graph.short_way.answer(document(QUERY), None, variables, context)
-    if data is None:  # it refuses, and the long way says why
-        result = await graph.execute(QUERY, variable_values=variables, context_value=context)
-        for error in result.errors or ():
+        try:
+            page = await graph.short_way.columns(document(QUERY), variables, context)
+            if page is None:  # the long way says why
+                result = await graph.execute(QUERY, variable_values=variables, context_value=context)
+                for error in result.errors or ():
+                    raise error
+                raise Internal
+        except (GraphQLError, BadUserInput) as error:
             raise _refusal(error) from error
-        if result.data is None:
-            raise Internal
-        data = result.data
-    page: dict[str, Any] = orjson.loads(orjson.dumps(data))["leads"]
     return page
 
 
-def _refusal(error: GraphQLError) -> Exception:
+def _refusal(error: Exception) -> Exception:
     """Name what is wrong by the export's own arguments, `where` and `search`, and not by the query behind it."""
     below: Exception | None = error
     while isinstance(below, GraphQLError):
         below = below.original_error
     if below is None:  # a variable that is not of its type, and only the filter can be
-        told = _FOUND.sub("", error.message)
+        told = _FOUND.sub("", str(getattr(error, "message", error)))
         return BadUserInput(told if told.endswith(("?", ".")) else f"{told}.", argument="where")
     if isinstance(below, BadUserInput) and below.argument is not None:
         return BadUserInput(below.message.removeprefix("leads."), argument=below.argument.removeprefix("leads."), **below.more)
     return error
 
 
-def _ndjson(leads: list[dict[str, Any]], *, header: bool) -> bytes:
-    del header
-    return b"".join(orjson.dumps(lead, option=orjson.OPT_APPEND_NEWLINE) for lead in leads)
+def _ndjson(cells: list[list[Any]]) -> Iterator[bytes]:
+    rows = zip(*cells, strict=True)
+    while piece := b"".join([orjson.dumps(dict(zip(COLUMNS, row, strict=True)), option=_LINE) for row in islice(rows, PIECE)]):
+        yield piece
 
 
-def _csv(leads: list[dict[str, Any]], *, header: bool) -> bytes:
-    out = io.StringIO(newline="")
-    writer = csv.writer(out)
-    if header:
-        out.write("\ufeff")  # tells spreadsheets that it is UTF-8
-        writer.writerow(COLUMNS)
-    writer.writerows(_cells(lead) for lead in leads)
-    return out.getvalue().encode()
+def _header() -> bytes:
+    return b"\xef\xbb\xbf" + _lines([COLUMNS])  # the mark tells spreadsheets that it is UTF-8
 
 
-def _cells(lead: dict[str, Any]) -> list[Any]:
-    cells = list(lead.values())
+def _csv(cells: list[list[Any]]) -> Iterator[bytes]:
     for place in _TEXTS:
-        # Looked at first: a cell of a million may be a formula, but a look at each is what an export mostly consists of.
-        if (cell := cells[place]) and cell[0] in FORMULA_BEGINS:
-            cells[place] = safe_cell(cell)
-    attributes = cells[_ATTRIBUTES]
-    cells[_ATTRIBUTES] = dumps(attributes) if attributes else ""
-    return cells
+        # Looked at first, a column in one go: a cell of a million may be a formula, and a call for each would cost more than all else.
+        if not FORMULA_BEGINS.isdisjoint({cell[0] for cell in cells[place] if cell}):
+            cells[place] = [cell and safe_cell(cell) for cell in cells[place]]
+    cells[_ATTRIBUTES] = [dumps(attributes) if attributes else "" for attributes in cells[_ATTRIBUTES]]
+    rows = zip(*cells, strict=True)
+    while piece := _lines(islice(rows, PIECE)):
+        yield piece
+
+
+def _lines(rows: Iterable[Sequence[Any]]) -> bytes:
+    out = io.StringIO(newline="")
+    csv.writer(out).writerows(rows)
+    return out.getvalue().encode()

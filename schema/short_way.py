@@ -32,6 +32,7 @@ from schema.context import Context
 from schema.documents import Document
 from schema.latest import Latest
 from schema.planner import compiler
+from schema.planner.arrays import Columns
 from schema.planner.compiler import Details
 from schema.planner.plans import Plans
 
@@ -97,6 +98,15 @@ class ShortWay:
             context.answered[field.key] = found
             whole = whole and (type(found) is Fragment or (found is None and not field.required))
         return context.answered if whole else None
+
+    async def columns(self, document: Document, variables: dict[str, Any], context: Context) -> Columns | None:
+        """Give a page of the one root field of a query column by column; None where a variable is not of its type."""
+        query = self._query(document, None)
+        if query is None or context.reading is None or (values := query.coerced(self.schema, variables)) is None:
+            return None
+        [field] = query.fields
+        view = compiler.Document(self.schema, query.operation, query.fragments, values)
+        return await self.plans.columns(view, field.details, field.key, context.caller, context.reading)
 
     def _query(self, document: Document, operation_name: str | None) -> _Query | None:
         return self._queries.of((document.text, operation_name), lambda: self._read(document, operation_name))

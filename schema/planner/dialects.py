@@ -61,6 +61,10 @@ class Dialect(ABC):
     core: Any
 
     @abstractmethod
+    def written(self, leaf: Leaf) -> Expression:
+        """Give a leaf the form in which the database writes it rightly into JSON."""
+
+    @abstractmethod
     def inline(self, fields: Fields, row: sa.FromClause) -> Expression:
         """One JSON object of the row in scope."""
 

@@ -17,6 +17,7 @@ from app.actions.work import Caller, Role
 from app.look_ups import LookUp
 from app.readers import Reading
 from schema.planner import bindings as b
+from schema.planner.arrays import Columns
 from schema.planner.compiler import Details, Document
 from schema.planner.connections import Finish
 from schema.planner.origins import Bind, BindValues, Probe, shape_of
@@ -26,6 +27,8 @@ from schema.planner.sqlite import SQLITE
 
 #: What a bind takes in memory: functions, and the place of its value.
 _OF_BIND = 1_000
+#: Stands in a plan's key where other plans of the document have a type: as no type can be named.
+_COLUMNS = "columns of a page"
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +109,17 @@ class Plans:
             root = Root(self.bindings, document, details, path, caller, reading.postgres, values)
             plan = self._compile(key, values, root, lambda: root.by_ids([type_name], many=None))
         found: dict[str, Fragment] = await plan.run(reading, values)
+        return found
+
+    async def columns(self, document: Document, details: Details, path: str, caller: Caller, reading: Reading) -> Columns:
+        """Give a page of a root field that is a list, of which `nodes` alone is selected, with `first`, column by column."""
+        values = BindValues(document.variables.coerced, caller.workspace_id, caller, [])
+        key = self._key(document, path, caller, reading, _COLUMNS)
+        plan = self._find(key, values)
+        if plan is None:
+            root = Root(self.bindings, document, details, path, caller, reading.postgres, values)
+            plan = self._compile(key, values, root, root.columns)
+        found: Columns = await plan.run(reading, values)
         return found
 
     def _used(self, document: Document, details: Details, path: str) -> frozenset[str]:

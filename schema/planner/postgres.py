@@ -30,7 +30,6 @@ class Postgres(Dialect):
         return sa.func.to_char(value.op("AT TIME ZONE")(text("UTC")), text('YYYY-MM-DD"T"HH24:MI:SS.US"Z"'))
 
     def written(self, leaf: Leaf) -> Expression:
-        """Give a leaf the form that `row_to_json` writes rightly."""
         if leaf.kind is Kind.MOMENT:
             return sa.func.replace(self.moment(leaf.expression), text(".000000Z"), text("Z"))
         if leaf.kind is Kind.HUNDREDTHS:

@@ -17,6 +17,7 @@ from app.rules.emails import fold_email
 from app.rules.ids import PREFIXES, prefix_of
 from app.tables import Lead
 from schema.planner import bindings as b
+from schema.planner.arrays import columns
 from schema.planner.compiler import LISTS, Arguments, Compiler, Details, Document, ListField, ahead
 from schema.planner.connections import Connection, Finish
 from schema.planner.dialects import Expression, Kind, Leaf
@@ -138,6 +139,15 @@ class Root:
 
         guard = [sa.or_(*self.on.guards)] if guarded else []
         return sa.select(self.on.dialect.outermost(Leaf(tree, Kind.TREE)), *guard), finish
+
+    def columns(self) -> tuple[sa.Select[*tuple[Any, ...]], Finish]:
+        """Give the statement of a list, and what makes columns of the arrays in its one row."""
+        query, name = self.on.named("Query"), self.details[0].node.name.value
+        spec, type_ = self.bindings.types[query.name][name].spec, get_named_type(query.fields[name].type)
+        if not isinstance(spec, b.Many) or not isinstance(type_, GraphQLObjectType):
+            raise TypeError(f"Query.{name} is no list")
+        self.caller.require(spec.needs)
+        return columns(self.on, ListField(spec, type_, self.details, self.on.arguments(query, self.details, self.path), None))
 
     def _nodes(self, args: Arguments, *, many: bool) -> tuple[sa.Select[*tuple[Any, ...]], Finish]:
         """Objects by id, whatever their types: which types there are is what the ids' prefixes say."""

@@ -75,7 +75,6 @@ class Sqlite(Dialect):
     core = sqlite.dialect()
 
     def written(self, leaf: Leaf) -> Expression:
-        """Give a leaf the form that `json_object` writes rightly."""
         value = leaf.expression
         if leaf.kind is Kind.MOMENT:
             return sa.func.replace(value, text(".000000Z"), text("Z"))

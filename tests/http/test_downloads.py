@@ -5,6 +5,7 @@ import csv
 import io
 import json
 import os
+import re
 
 import pytest
 from program import PROGRAM, leadgraph
@@ -13,6 +14,7 @@ from app.actions import imports
 from app.actions.batches import JobStatus
 from app.actions.imports import Order
 from app.actions.work import Work
+from app.column_types import dumps
 from app.worker import Worker
 from schema import exports
 
@@ -70,6 +72,45 @@ async def test_leads_come_as_json_lines_as_the_query_gives_them(api, get, people
     assert answer.headers["content-type"] == "application/x-ndjson"
     asked = await api(f"{{ leads {{ nodes {{ {' '.join(exports.COLUMNS)} }} }} }}")
     assert [json.loads(line) for line in answer.text.splitlines()] == asked["leads"]["nodes"]
+
+
+ODD = ("a\n\r\r\n\tb", 'say "\\" and \'', "\u2028\u2029\u00a0x", "é\U0001f600", "</script>&", "'=1", "''@x", "\t=1", "a,b;c", "x-1", "-")
+ODD_ATTRIBUTES = {
+    "é": [*ODD, "\u0001\u001f\b\f\u007f"],
+    "n": [0.1, -0.0, 1e300, 5e-324, 2**63 - 1, -(2**63), True, None],
+    "deep": {"z": {"b": [], "a": {}}},
+    " ": "=",
+}
+MOMENTS = ("2026-01-20T10:00:00Z", "2026-01-20T10:00:00.5+02:00", "0001-01-01T00:00:00.000001Z", "9999-12-30T23:59:59.999999Z")
+
+
+async def test_an_export_has_the_very_bytes_of_the_query_whatever_stands_in_a_lead(api, get, monkeypatch):
+    monkeypatch.setattr(exports, "PAGE", 4)  # of twelve leads the last page is as long as it may be
+    more = [{"company": f"={place}, x", "attributes": ODD_ATTRIBUTES, "optInAt": MOMENTS[place % 4]} for place in range(12)]
+    leads = [{"email": f"p{place}@example.com", "notes": text, **more[place]} for place, text in enumerate([*ODD, "plain"])]
+    answer = await api("leads/upsert_many", input={"leads": leads})
+    assert answer["leadUpsertMany"]["summary"]["created"] == 12
+    query = f"{{ leads {{ nodes {{ {' '.join(exports.COLUMNS)} }} }} }}"
+    answer = await api.client.post("/graphql", json={"query": query}, headers={"authorization": f"Bearer {api.key}"})
+    lines = (await get(api, "/export/leads.ndjson")).content
+    assert answer.content.startswith(b'{"data":{"leads":{"nodes":[' + lines.rstrip(b"\n").replace(b"\n", b",") + b"]}}")
+    nodes = answer.json()["data"]["leads"]["nodes"]
+    for row, node in zip(table(await get(api, "/export/leads.csv")), nodes, strict=True):
+        assert row["notes"] == (f"'{node['notes']}" if re.match("'*[=+@\t\r-]", node["notes"]) else node["notes"])
+        assert (row["attributes"], row["optInAt"]) == (dumps(node["attributes"]), node["optInAt"])
+
+
+async def test_an_export_of_nothing_is_a_file_all_the_same(api, get):
+    assert (await get(api, "/export/leads.ndjson")).content == b""
+    assert (await get(api, "/export/leads.csv")).content == b"\xef\xbb\xbf" + ",".join(exports.COLUMNS).encode() + b"\r\n"
+
+
+async def test_a_page_of_an_export_is_one_statement(api, get, statements, monkeypatch):
+    monkeypatch.setattr(exports, "PAGE", 4)
+    await api("leads/upsert_many", input={"leads": [{"email": f"p{n}@example.com"} for n in range(10)]})
+    with statements() as ran:
+        assert len(table(await get(api, "/export/leads.csv"))) == 10
+    assert [text.count("lead_1.workspace_id =") for text in ran if " FROM lead " in text.replace("\n", " ")] == [1, 1, 1]
 
 
 async def test_the_filter_and_the_search_are_those_of_the_query(api, get, people):

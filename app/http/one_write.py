@@ -13,6 +13,9 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 #: Bytes that are held back at most until the loop has its turn.
 MOST_HELD = 65_536
+#: Bytes of messages that wait for a WebSocket's client before who sends them is made to wait: hundreds may never read, and what they all
+#: are told is written for each of them. A client that reads has the system's own buffer before it, of megabytes.
+SOCKET_HELD = 16_384
 #: Seconds between two looks at the connections that wait: so much later than it might a connection is closed.
 TICK = 0.5
 #: The name of our extension of ASGI's scope.
@@ -64,6 +67,7 @@ class OneWrite(HttpToolsProtocol):
         """Hand a socket's connection on as it is: what goes over it is messages, one write each already."""
         if isinstance(self.transport, Gathering):
             self.transport = self.transport.bare()
+        self.transport.set_write_buffer_limits(high=SOCKET_HELD)
         super().handle_websocket_upgrade()
 
 

@@ -1,12 +1,14 @@
 """How subscriptions read the log: once for all that ask the same, later for those who are slow, and again after a failure."""
 
 import asyncio
+import tracemalloc
 from contextlib import AsyncExitStack
 
 import orjson
 import pytest
 from graphql import parse
 
+import schema.live
 from app.actions.upserts import upsert_many
 from app.actions.work import Work
 from app.errors import TookTooLong, Unavailable
@@ -149,6 +151,21 @@ async def test_long_events_are_read_a_few_at_a_time_and_short_ones_again_by_the_
     await take(events, 20)
     assert sizes[-1] == 8
     await events.aclose()
+
+
+async def test_an_event_that_is_kept_takes_no_more_memory_than_its_bytes(following, write, caller):
+    await write(*(f"n{number}" for number in range(40)))
+    long = asked(caller, after=beginning(caller))
+    async with following.database.readers.reading() as reading:
+        await long.read(reading, 0, 0, 40)
+        tracemalloc.start()
+        try:
+            stretch = await long.read(reading, 0, 0, 40)
+            held = tracemalloc.take_snapshot().filter_traces([tracemalloc.Filter(True, schema.live.__file__)])
+        finally:
+            tracemalloc.stop()
+    assert len(stretch.events) == 40
+    assert sum(each.size for each in held.statistics("filename")) < 2 * sum(map(len, stretch.events)) + 20_000
 
 
 async def test_a_database_that_is_away_for_a_while_ends_nothing(following, write, caller, monkeypatch):

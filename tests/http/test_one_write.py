@@ -2,6 +2,7 @@ import asyncio
 import gc
 import socket
 import weakref
+from contextlib import suppress
 
 import httpx2
 import pytest
@@ -9,9 +10,11 @@ from serving import serve
 from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse, StreamingResponse
 from starlette.routing import Route
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.asyncio.client import connect
 
 from app.http import one_write
-from app.http.one_write import MOST_HELD, Gathering, Waiting, whole_answer
+from app.http.one_write import MOST_HELD, SOCKET_HELD, Gathering, Waiting, whole_answer
 
 
 class Noted:
@@ -152,6 +155,30 @@ def test_an_answered_request_leaves_nothing_to_the_collector_of_rings():
             assert [cycle() for cycle in cycles[:2]] == [None, None]
     finally:
         gc.enable()
+
+
+async def test_who_sends_over_a_socket_is_made_to_wait_before_much_is_held_for_a_client_that_does_not_read():
+    sent = []
+
+    async def talk(scope, receive, send):
+        if scope["type"] == "lifespan":
+            return
+        await receive()
+        await send({"type": "websocket.accept"})
+        with suppress(OSError):  # the client is gone
+            while True:
+                await send({"type": "websocket.send", "text": "x" * 1_000})
+                sent.append(1)
+
+    with serve(talk) as url:
+        async with connect(url.replace("http", "ws"), compression=None, max_queue=1, close_timeout=0) as raw:
+            before = -1
+            while before != len(sent):  # it still takes more: the system's own buffers are not full
+                before = len(sent)
+                await asyncio.sleep(0.2)
+            [there] = [each for each in gc.get_objects() if isinstance(each, WebSocketsSansIOProtocol) and not each.disconnected]
+            assert there.transport.get_write_buffer_size() < SOCKET_HELD + 2_000
+            raw.transport.abort()
 
 
 class Connection:

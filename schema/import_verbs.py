@@ -1,5 +1,7 @@
 """Importing files: the verbs, and what they tell."""
 
+import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import strawberry
@@ -34,17 +36,30 @@ def _order(given: Data) -> imports.Order:
     )
 
 
+def _ahead(rows: int | None) -> Callable[[Data], Awaitable[None]]:
+    async def read(arguments: Data) -> None:
+        given = arguments["input"]
+        # In a thread: a file may take seconds, and this one belongs to everybody's requests.
+        await asyncio.to_thread(given["file"].ahead.read, given.get("encoding"), rows)
+
+    return read
+
+
+#: What reads the file of an import or of a preview before the transaction begins.
+read_whole, read_head = _ahead(None), _ahead(imports.PREVIEWED)
+
+
 async def lead_import(context: Context, input: LeadImportInput) -> Data:  # noqa: A002
     """Import a file of leads: looked through at once, carried out as a job."""
     given: Any = input
-    ordered = await imports.order(context.writing, given["file"].file, _order(given))
+    ordered = await imports.order(context.writing, given["file"].ahead, _order(given))
     return {"importJob": Ref("ImportJob", ordered.id)}
 
 
 async def lead_import_preview(context: Context, input: LeadImportInput) -> Data:  # noqa: A002
     """Reads the head of the file; writes nothing."""
     given: Any = input
-    return await imports.preview(context.writing, given["file"].file, _order(given))
+    return await imports.preview(context.writing, given["file"].ahead, _order(given))
 
 
 async def import_job_cancel(context: Context, id: strawberry.ID) -> Data:  # noqa: A002

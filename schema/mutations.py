@@ -58,12 +58,14 @@ from schema.replies import Ref, Reply
 ID = strawberry.ID
 Data = dict[str, Any]
 Verb = Callable[..., Awaitable[Data]]
+Ahead = Callable[[Data], Awaitable[None]]
 
 
-def mutation(payload: type, needs: Role = Role.EDITOR, *, shows_secret: bool = False) -> Callable[[Verb], Any]:
+def mutation(payload: type, needs: Role = Role.EDITOR, *, shows_secret: bool = False, ahead: Ahead | None = None) -> Callable[[Verb], Any]:
     """Make a root field of a function of (context, arguments...): its data, shaped by the selection, is the reply.
 
-    A reply that shows a secret is told once: it is not kept for a request that is sent again.
+    A reply that shows a secret is told once: it is not kept for a request that is sent again. `ahead` is given the arguments before the
+    transaction begins, and does what takes long; it refuses nothing.
     """
 
     def make(verb: Verb) -> Any:
@@ -85,7 +87,8 @@ def mutation(payload: type, needs: Role = Role.EDITOR, *, shows_secret: bool = F
         resolve.__signature__ = inspect.Signature([described, *taken], return_annotation=payload)  # type: ignore[attr-defined]
         resolve.__annotations__ = {"info": strawberry.Info, "return": payload} | {part.name: part.annotation for part in taken}
         resolve.__name__ = verb.__name__
-        return strawberry.field(resolver=resolve, description=verb.__doc__, metadata={"needs": needs, "shows_secret": shows_secret})
+        told = {"needs": needs, "shows_secret": shows_secret, "ahead": ahead}
+        return strawberry.field(resolver=resolve, description=verb.__doc__, metadata=told)
 
     return make
 
@@ -246,8 +249,8 @@ class Mutation:
     lead_update_many = mutation(LeadUpdateManyPayload)(batch_verbs.lead_update_many)
     lead_delete_many = mutation(LeadDeleteManyPayload)(batch_verbs.lead_delete_many)
     batch_undo = mutation(BatchUndoPayload)(batch_verbs.batch_undo)
-    lead_import = mutation(ImportJobPayload)(import_verbs.lead_import)
-    lead_import_preview = mutation(ImportPreview)(import_verbs.lead_import_preview)
+    lead_import = mutation(ImportJobPayload, ahead=import_verbs.read_whole)(import_verbs.lead_import)
+    lead_import_preview = mutation(ImportPreview, ahead=import_verbs.read_head)(import_verbs.lead_import_preview)
     import_job_cancel = mutation(ImportJobPayload)(import_verbs.import_job_cancel)
     campaign_create = mutation(CampaignPayload)(_campaign_create)
     campaign_update = mutation(CampaignPayload)(_campaign_update)

@@ -7,6 +7,7 @@ import strawberry
 from graphql import GraphQLError, ListValueNode, ObjectValueNode, ValueNode, VariableNode, value_from_ast_untyped
 from strawberry.types.scalar import ScalarDefinition
 
+from app.actions.read_ahead import ReadAhead
 from app.errors import BadUserInput, shown
 from app.rules.attributes import read_attributes
 from app.rules.moments import read_datetime
@@ -24,6 +25,7 @@ class Uploaded:
 
     def __init__(self, file: BinaryIO, name: str | None) -> None:
         self.file, self.name = file, name
+        self.ahead = ReadAhead(file)
 
     def digest(self) -> str:
         """Tell these bytes from all others."""

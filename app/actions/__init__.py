@@ -4,7 +4,7 @@ work            the transaction, who asks, in which workspace, and when
 leads           one at a time: create, change, delete, assign
 upserts         many by their rows: create those we don't know, change the others
 lead_batches    many by a filter, in the request or as a job
-imports         many by a file, as a job: `trials` of its rows write nothing
+imports         many by a file, `read_ahead`, as a job: `trials` of its rows write nothing
   lead_rows       what is kept beside a caller's values       known_leads     the stored leads that a batch is about
   lead_changes    scores, writes and tells the log            lead_removal    takes away, keeps what brings back
   lead_search     upkeep of SQLite's search index             references      finds what a caller names

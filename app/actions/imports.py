@@ -15,6 +15,7 @@ import sqlalchemy as sa
 
 from app.actions import batches, jobs, references
 from app.actions.batches import COUNTS, BatchKind, JobStatus
+from app.actions.read_ahead import Kept, ReadAhead
 from app.actions.reads import Read
 from app.actions.trials import Trial
 from app.actions.upserts import Draft, Manner, OnMatch, UpsertReport, read_draft, rehearse, upsert_drafts
@@ -90,10 +91,13 @@ class Ordered:
     job: dict[str, Any]
 
 
-def look_through(file: BinaryIO, order: Order) -> tuple[Table, list[tuple[str, str | None]]]:
-    """Read a file's header and find its columns' fields. Raises BadUserInput where it can't be imported so."""
+def look_through(file: BinaryIO | ReadAhead, order: Order, rows: int | None = None) -> tuple[Table, list[tuple[str, str | None]]]:
+    """Read a file's header and find its columns' fields. Raises BadUserInput where it can't be imported so.
+
+    Of a file that is read ahead, `rows` says how many were; None: all.
+    """
     try:
-        table = read_table(file, order.encoding)
+        table: Table = file.table(order.encoding, rows) if isinstance(file, ReadAhead) else read_table(file, order.encoding)
     except ValueError as error:
         argument = "input.encoding" if order.encoding is not None and "encoding" in str(error) else "input.file"
         raise BadUserInput(f"{argument}: {error}", argument=argument) from error
@@ -103,7 +107,7 @@ def look_through(file: BinaryIO, order: Order) -> tuple[Table, list[tuple[str, s
         raise BadUserInput(f"input.mapping: {error}", argument="input.mapping") from error
 
 
-async def order(work: Work, file: BinaryIO, asked: Order, *, held: jobs.Hold | None = None) -> Ordered:
+async def order(work: Work, file: BinaryIO | ReadAhead, asked: Order, *, held: jobs.Hold | None = None) -> Ordered:
     """Keep the file's rows and queue the job that takes them; `held`: for the worker that is named, and nobody else.
 
     Raises BadUserInput for a file or a mapping that is none, CampaignNotFound.
@@ -137,9 +141,9 @@ async def _keep(work: Work, import_id: str, table: Table) -> int:
     """Write the file's rows, piece by piece: one is in memory at a time."""
     insert = sa.insert(_PIECE)
     count = 0
-    each = pieces(table)
+    each = table.pieces() if isinstance(table, Kept) else (text for _, text in pieces(table))
     while (piece := await asyncio.to_thread(_read_on, lambda: next(each, None))) is not None:
-        row = {"workspace_id": work.workspace, "import_job_id": import_id, "position": count, "content": piece[1]}
+        row = {"workspace_id": work.workspace, "import_job_id": import_id, "position": count, "content": piece}
         await work.connection.execute(insert, row)
         count += 1
     return count
@@ -153,10 +157,10 @@ def _read_on(read: Callable[[], Found]) -> Found:
         raise BadUserInput(f"input.file: {error}", argument="input.file") from error
 
 
-async def preview(work: Work, file: BinaryIO, asked: Order) -> dict[str, Any]:
+async def preview(work: Work, file: BinaryIO | ReadAhead, asked: Order) -> dict[str, Any]:
     """Give the head of a file as an `ImportPreview`; refuses what `order` would refuse."""
     await _check(work, asked)
-    table, mapping = await asyncio.to_thread(look_through, file, asked)
+    table, mapping = await asyncio.to_thread(look_through, file, asked, PREVIEWED)
     head = await asyncio.to_thread(_read_on, lambda: [row.cells for row in islice(table.rows(), PREVIEWED)])
     return {
         "encoding": table.encoding.removesuffix("-sig"),

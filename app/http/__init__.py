@@ -5,6 +5,7 @@ endpoint        GraphQL over HTTP: a request in, bytes out
   callers         who is asking: an API key, or a token (`tokens`)    rates       how often they may
   persisted       documents that go by name                           retries     a request that was sent before
   checks          a document read, measured by `limits`, validated    deadlines   how long all may take
+  root_fields     what mutations need, and do before their transaction
   answers         what goes back, errors included; made smaller by `compression`
 sockets         GraphQL over WebSocket                                streams     and as server-sent events
   subscriptions   from a request to its results                       connections how many, and for how long

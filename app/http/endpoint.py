@@ -8,19 +8,18 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Protocol
 
 import structlog
-from graphql import GraphQLSchema, OperationType
+from graphql import OperationType
 from sqlalchemy.ext.asyncio import AsyncConnection
 from starlette.datastructures import Headers
 from starlette.types import Receive, Scope, Send
 
 from app.actions import idempotency
-from app.actions.idempotency import KeyReused
-from app.actions.work import Caller, Role, Work
+from app.actions.idempotency import Keyed, KeyReused
+from app.actions.work import Caller, Work
 from app.database import Database, lock_workspace
 from app.database_errors import is_retryable
 from app.deadlines import Deadlines
@@ -47,12 +46,14 @@ from app.http.persisted import Persisted
 from app.http.rates import Rates
 from app.http.requests import EVENTS, Request, check_content_type, read_parameters, read_query_string, response_type, takes_events
 from app.http.retries import REPLAYED, Turns, keyed, read_key
+from app.http.root_fields import RootFields
 from app.http.streams import Events, Stream, answer_once
 from app.http.subscriptions import Subscriptions
 from app.http.uploads import check_preflight, is_multipart, reading_upload
 from app.rules.webhook_urls import Allowed
 from app.settings import QUERIES, Settings
 from schema.context import Context
+from schema.scalars import WithFiles
 
 logger = structlog.get_logger("leadgraph.http")
 
@@ -99,7 +100,7 @@ class GraphQLEndpoint:
         self.settings = settings
         self._webhooks_may_reach = Allowed.of(settings.webhook_private_hosts)
         self._turns = Turns()
-        self._needs = _needs_of(graph.core)
+        self._root_fields = RootFields(graph.core)
         self.subscriptions = Subscriptions(graph, database, settings)
         self.connections = Connections(callers, settings.max_connections)
         #: Transactions under way: they end even when nobody waits for them any more.
@@ -279,11 +280,12 @@ class GraphQLEndpoint:
     async def _transact(self, request: Request, operation: Operation, cost: int) -> Answer:
         """Run a mutation when its turn has come, in one transaction, which a result with errors rolls back; again after a deadlock."""
         deadline = asyncio.get_running_loop().time() + self.settings.request_seconds
+        sent = await self._ahead(request, operation, deadline)
         async with self._turns.of(request.caller, request.key, deadline):
             for rerun in range(RERUNS + 1):
                 try:
                     async with self.database.writing() as connection:
-                        answer = await self._write(request, operation, connection, deadline, cost)
+                        answer = await self._write(request, operation, connection, sent, deadline, cost)
                 except _Refused as refused:
                     if rerun == RERUNS or not any(is_retryable(answers.cause(error)) for error in refused.result.errors):
                         return _told(refused.result, request, mutation=True, cost=cost)
@@ -297,27 +299,39 @@ class GraphQLEndpoint:
                 await asyncio.sleep(random.uniform(0, 0.02) * 2**rerun)  # noqa: S311  (so that two that met don't meet again)
         raise AssertionError("the last rerun returns or raises")
 
-    async def _write(self, request: Request, operation: Operation, connection: AsyncConnection, deadline: float, cost: int) -> Answer:
+    async def _ahead(self, request: Request, operation: Operation, deadline: float) -> Keyed | None:
+        """Do what needs no transaction before there is one, which may be the only one: read files, tell the request by its key."""
+        try:
+            async with asyncio.timeout_at(deadline):
+                await self._root_fields.do_ahead(request, operation)
+                if request.key is None:
+                    return None
+                with_files = isinstance(request.variables, WithFiles)
+                return await asyncio.to_thread(keyed, request.key, request) if with_files else keyed(request.key, request)
+        except TimeoutError:
+            raise TookTooLong from None
+
+    async def _write(
+        self, request: Request, operation: Operation, connection: AsyncConnection, sent: Keyed | None, deadline: float, cost: int
+    ) -> Answer:
         """Give the answer that is kept under the request's key, or run it, and keep its answer in the same transaction."""
         work = Work(connection, request.caller, request.id)
         users_log_in = self.settings.jwt_secret is not None or self.settings.jwt_jwks_url is not None
         context = Context(
             caller=request.caller, request_id=request.id, work=work, users_log_in=users_log_in, webhooks_may_reach=self._webhooks_may_reach
         )
-        sent = None if request.key is None else keyed(request.key, request)
         async with _until(deadline, connection):
             if sent is not None:
                 kept = await idempotency.begin(work, sent, timedelta(hours=self.settings.idempotency_hours))
                 if kept is not None:
-                    for name in operation.tally.root_names:  # the role may have been another then
-                        request.caller.require(self._needs.get(name, _NOTHING).role)
+                    self._root_fields.check_role(request.caller, operation)  # the role may have been another then
                     return Answer(200, kept.encode(), request.media_type, {**REPLAYED})
             await lock_workspace(connection, work.workspace, alone=operation.several)
             result = await self._execute(request, operation, context)
             if result.errors:
                 raise _Refused(result)
             answer = _told(result, request, mutation=True, cost=cost)
-            if sent is not None and not any(self._needs.get(name, _NOTHING).shows_secret for name in operation.tally.root_names):
+            if sent is not None and not self._root_fields.shows_secret(operation):
                 await idempotency.keep(work, sent, answer.body.decode())
         return answer
 
@@ -325,24 +339,6 @@ class GraphQLEndpoint:
         return await self.graph.execute(
             request.query, variable_values=request.variables, context_value=context, operation_name=operation.name
         )
-
-
-@dataclass(frozen=True, slots=True)
-class _Needs:
-    """What a root field needs of its caller, and whether its answer is told only once."""
-
-    role: Role
-    shows_secret: bool
-
-
-#: Of `__typename`.
-_NOTHING = _Needs(Role.VIEWER, shows_secret=False)
-
-
-def _needs_of(schema: GraphQLSchema) -> dict[str, _Needs]:
-    fields = schema.mutation_type.fields if schema.mutation_type else {}
-    told = {name: getattr(field.extensions.get("strawberry-definition"), "metadata", {}) for name, field in fields.items()}
-    return {name: _Needs(each.get("needs", Role.VIEWER), bool(each.get("shows_secret"))) for name, each in told.items()}
 
 
 @asynccontextmanager

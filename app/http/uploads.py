@@ -79,9 +79,12 @@ async def reading_upload(headers: Headers, receive: Receive, settings: Settings)
         raise BadRequest("The body is no multipart request: a name of its parts cannot be read.") from None
     finally:
         await stream.aclose()
+    sent: list[Uploaded] = []
     try:
-        yield _content(form, settings)
+        yield _content(form, settings, sent)
     finally:
+        for file in sent:
+            file.ahead.close()
         await form.close()
 
 
@@ -106,7 +109,8 @@ async def _bounded(headers: Headers, receive: Receive, most: int) -> Any:
             yield piece
 
 
-def _content(form: FormData, settings: Settings) -> Any:
+def _content(form: FormData, settings: Settings, sent: list[Uploaded]) -> Any:
+    """Give the content of `operations`, with each file in its places; `sent` is given them too."""
     content = read_json(_field(form, "operations"), settings.max_json_depth)
     places = read_json(_field(form, "map"), settings.max_json_depth)
     if not isinstance(places, dict) or not all(
@@ -121,7 +125,8 @@ def _content(form: FormData, settings: Settings) -> Any:
         if (file.size or 0) > settings.max_upload_bytes:
             raise BodyTooLarge(f"The file {shown(name)} is larger than {settings.max_upload_bytes} bytes, the most that this server takes.")
         for path in paths:
-            _put(content, path, Uploaded(file.file, file.filename or None))
+            sent.append(Uploaded(file.file, file.filename or None))
+            _put(content, path, sent[-1])
     if any(places.values()):  # then there are variables, which hold the files
         content["variables"] = WithFiles(content["variables"])
     return content

@@ -108,9 +108,9 @@ def map_table(table: Table, given: Mapping[str, str | None], unknown: UnknownCol
     return mapping
 
 
-def pieces(table: Table) -> Iterator[tuple[int, str]]:
-    """Read all rows and write them as pieces: the number of rows, and the text that `rows_of` reads."""
-    rows = table.rows()
+def pieces(table: Table, most: int | None = None) -> Iterator[tuple[int, str]]:
+    """Read all rows, or the first, and write them as pieces: the number of rows, and the text that `rows_of` reads."""
+    rows = islice(table.rows(), most)
     while chunk := list(islice(rows, PIECE)):
         yield len(chunk), orjson.dumps([_packed(row) for row in chunk]).decode()
 

@@ -3,6 +3,7 @@
 import asyncio
 import io
 import json
+import threading
 import zipfile
 from datetime import UTC, datetime, timedelta
 
@@ -10,10 +11,12 @@ import pytest
 import sqlalchemy as sa
 from workbooks import sheet, xlsx
 
+from app.actions import read_ahead
 from app.actions.batches import JobStatus
 from app.actions.jobs import JOB
-from app.actions.work import Work
+from app.actions.work import Role, Work
 from app.database import table_of
+from app.rules.uploads import read_table, rows_of
 from app.settings import QUERIES
 from app.tables import Activity, ImportJob, ImportPiece, Lead
 from app.worker import Worker
@@ -112,6 +115,57 @@ async def test_a_file_is_kept_with_the_request_and_taken_by_the_job(api, send, r
     log = await rows(Activity)
     told = [entry for entry in log if entry["kind"] == "LEAD_CREATED"]
     assert {(entry["batch_id"], entry["actor_id"]) for entry in told} == {(job["batch"]["id"], api.caller.api_key_id)}
+
+
+@pytest.mark.parametrize("document", ["leads/import", "leads/import_preview"])
+async def test_others_write_while_a_file_is_read(api, send, monkeypatch, document):
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slowly(*args):
+        begun.set()
+        assert go_on.wait(30)
+        return read_table(*args)
+
+    monkeypatch.setattr(read_ahead, "read_table", slowly)
+    sending = asyncio.create_task(send(api, document, LEADS))
+    try:
+        assert await asyncio.to_thread(begun.wait, 30)
+        await api("leads/create", input={"email": "dora@example.com"})
+        assert not sending.done()
+    finally:
+        go_on.set()
+    assert "errors" not in (await sending).json()
+
+
+async def test_a_file_is_read_once_and_before_the_transaction_however_it_is_named(api, send, monkeypatch, rows):
+    read = []
+    monkeypatch.setattr(read_ahead, "read_table", lambda *args: read.append(args[1]) or read_table(*args))
+    document = """mutation ($input: Upload!, $encoding: String) {
+      ...two
+      ok: __typename
+    }
+    fragment two on Mutation { leadImport(input: {file: $input, encoding: $encoding, dryRun: true}) { importJob { id } } }"""
+    variables = {"input": None, "encoding": "utf-16"}
+    fields = {"operations": json.dumps({"query": document, "variables": variables}), "map": '{"0": ["variables.input"]}'}
+    answer = await send(api, document, LEADS.encode("utf-16"), fields=fields)
+    assert "errors" not in answer.json()
+    [piece] = await rows(ImportPiece)
+    assert (read, [row.cells[0] for row in rows_of(piece["content"])]) == (
+        ["utf-16"],
+        [line.split(",")[0] for line in LEADS.splitlines()[1:]],
+    )
+
+
+async def test_what_is_wrong_with_a_request_comes_before_what_is_wrong_with_its_file(api, api_of, caller, send):
+    viewer = await api_of(caller, Role.VIEWER)
+    broken = b"PK\x03\x04 no workbook"
+    assert code(await send(viewer, "leads/import", broken)) == (200, "FORBIDDEN")
+    assert code(await send(api, "leads/import", broken, campaignId="cmp_none")) == (200, "NOT_FOUND")
+    assert (await send(api, "leads/import", LEADS, key="k")).status_code == 200
+    assert code(await send(api, "leads/import", broken, key="k")) == (422, "IDEMPOTENCY_KEY_REUSED")
+    assert code(await send(api, "leads/import", broken, key="another")) == (200, "BAD_USER_INPUT")
+    # An answer with errors is not kept: the key is free.
+    assert "errors" not in (await send(api, "leads/import", LEADS, key="another")).json()
 
 
 async def test_a_dry_run_gives_the_same_report_and_writes_nothing_else(api, bring, rows):

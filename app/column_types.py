@@ -1,12 +1,13 @@
 """What a column holds, the same on both databases: moments, JSON kept as text, text that sorts by code points."""
 
 from datetime import UTC, datetime
-from functools import lru_cache
 from typing import Any
 
 import orjson
 from sqlalchemy import Dialect, Text, types
 from sqlalchemy.dialects import postgresql
+
+from app.rules.written import dumps, moment_text, parts_text
 
 
 class Plain(types.TypeDecorator[str]):
@@ -18,17 +19,6 @@ class Plain(types.TypeDecorator[str]):
     def load_dialect_impl(self, dialect: Dialect) -> types.TypeEngine[Any]:
         """Choose the database's own type."""
         return dialect.type_descriptor(Text(collation="C") if dialect.name == "postgresql" else Text())
-
-
-def dumps(value: Any) -> str:
-    """Write JSON the one way that it is stored and shown: sorted keys, no spaces."""
-    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS | orjson.OPT_UTC_Z).decode()
-
-
-@lru_cache(maxsize=1_024)  # a transaction has one moment, and writes it thousands of times
-def moment_text(value: datetime) -> str:
-    """Write a moment as SQLite keeps it: UTC, 27 characters, so that text order is time order."""
-    return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ").rjust(27, "0")
 
 
 class Moment(types.TypeDecorator[datetime]):
@@ -52,17 +42,6 @@ class Moment(types.TypeDecorator[datetime]):
         if value is None or dialect.name == "postgresql":
             return value if value is None else value.astimezone(UTC)
         return datetime.fromisoformat(value)
-
-
-def parts_text(value: Any) -> str:
-    """Write a list of objects with their members as they come: in the order of the contract; what is inside is sorted."""
-    text = orjson.dumps(value).decode()
-    if text.count("{") == len(value):
-        return text  # no object inside another: nothing to sort
-    fragment = orjson.Fragment
-    return orjson.dumps(
-        [{key: fragment(dumps(part)) if isinstance(part, dict | list) else part for key, part in item.items()} for item in value]
-    ).decode()
 
 
 class Json(types.TypeDecorator[Any]):

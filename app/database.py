@@ -6,7 +6,7 @@ SQLAlchemy's own cost more than the statements do.
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from functools import lru_cache
@@ -23,11 +23,12 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlmodel import SQLModel
 
-from app.column_types import Json, moment_text
+from app.column_types import Json
 from app.database_errors import is_away
 from app.errors import Unavailable
 from app.postgres_readers import PostgresReaders
 from app.readers import Readers
+from app.rules.written import moment_text
 from app.settings import Settings
 from app.sqlite_readers import SqliteReaders, prepare_sqlite
 from app.wakeups import PostgresWakeups, SqliteWakeups, Wakeups
@@ -234,6 +235,26 @@ async def insert_rows(
     binds = {"rows": packed(table, rows, names, postgres=postgres), **{f"all_{name}": rows[0][name] for name in same}}
     result = await connection.execute(statement, binds)
     return list(result.all()) if returning else []
+
+
+async def insert_packed(
+    connection: AsyncConnection,
+    table: sa.Table,
+    names: Sequence[str],
+    rows: Iterable[bytes],
+    same: Mapping[str, Any],
+    *,
+    ignore: bool = False,
+) -> int:
+    """Insert rows whose JSON is there already, as `packed` writes each: the columns `names`, beside those in which all are the `same`.
+
+    Gives the number of those that went in: with `ignore`, rows that meet a unique value are left out.
+    """
+    postgres = connection.dialect.name == "postgresql"
+    statement = _insert(table, tuple(names), tuple(same), (), postgres=postgres, ignore=ignore)
+    binds = {"rows": (b"[%b]" % b",".join(rows)).decode(), **{f"all_{name}": value for name, value in same.items()}}
+    result = await connection.execute(statement, binds, execution_options={"preserve_rowcount": True})
+    return result.rowcount
 
 
 @lru_cache(maxsize=500)

@@ -12,8 +12,8 @@ from typing import Any
 import httpcore2
 from standardwebhooks import Webhook
 
-from app.column_types import dumps
 from app.rules.webhook_urls import Allowed, check_host, may_reach
+from app.rules.written import dumps
 
 #: Seconds for the whole of a delivery, from looking up the name to the last byte of the answer's head.
 PATIENCE = 10.0

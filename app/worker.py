@@ -178,17 +178,20 @@ class Worker:
         A step that met a deadlock runs again, three times at most.
         """
         again = 0
-        while True:
-            try:
-                ended = await self._step(job, show)
-            except DBAPIError as error:
-                again += 1
-                if again > AGAIN or not is_retryable(error):
-                    raise
-            else:
-                again = 0
-                if ended:
-                    return
+        try:
+            while True:
+                try:
+                    ended = await self._step(job, show)
+                except DBAPIError as error:
+                    again += 1
+                    if again > AGAIN or not is_retryable(error):
+                        raise
+                else:
+                    again = 0
+                    if ended:
+                        return
+        finally:
+            await jobs.let_go(job)
 
     def _forget(self, job_id: str, _task: asyncio.Task[None]) -> None:
         del self._running[job_id]
@@ -236,6 +239,7 @@ class Worker:
         except Exception as error:  # noqa: BLE001  (whatever it is, it is told, kept, and tried again)
             await self._retry(job, error)
         finally:
+            await jobs.let_go(job)
             done.set()  # rather than cancelled, maybe in the middle of a transaction
             await beating
 

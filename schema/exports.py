@@ -18,10 +18,10 @@ import orjson
 from graphql import GraphQLError
 
 from app.actions.work import Caller
-from app.column_types import dumps
 from app.database import Database
 from app.errors import BadUserInput, Internal
 from app.rules.files import FORMULA_BEGINS, safe_cell
+from app.rules.written import dumps
 from schema.context import Context
 from schema.graph import document, graph
 from schema.planner.arrays import Columns

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 import strawberry
 
 from app import tables
-from app.column_types import moment_text
+from app.rules.written import moment_text
 from schema.activities import Activity, activities_of
 from schema.emails import Email
 from schema.enums import LeadStatus, ScoreComponentKind

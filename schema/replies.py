@@ -13,8 +13,8 @@ from graphql import GraphQLObjectType, get_named_type, is_non_null_type
 from graphql.execution.values import get_argument_values
 from orjson import Fragment
 
-from app.column_types import dumps
 from app.errors import Internal
+from app.rules.written import dumps
 from schema.context import Context
 from schema.planner.compiler import Details
 from schema.planner.plans import Plans

@@ -4,7 +4,7 @@ import sqlalchemy as sa
 import strawberry
 
 from app import tables
-from app.column_types import dumps
+from app.rules.written import dumps
 from schema.enums import Role, ScoreComponentKind
 from schema.nodes import Node
 from schema.planner import cursors

@@ -5,6 +5,7 @@ leads           one at a time: create, change, delete, assign
 upserts         many by their rows: create those we don't know, change the others
 lead_batches    many by a filter, in the request or as a job
 imports         many by a file, `read_ahead`, as a job: `trials` of its rows write nothing
+  import_pieces   reads a file ahead, a long one in a process        made_leads      new leads that were made by that
   lead_rows       what is kept beside a caller's values       known_leads     the stored leads that a batch is about
   lead_changes    scores, writes and tells the log            lead_removal    takes away, keeps what brings back
   lead_search     upkeep of SQLite's search index             references      finds what a caller names

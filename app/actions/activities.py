@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
@@ -61,20 +61,6 @@ class Entry:
     occurred_at: datetime | None = None
 
 
-def moment(value: datetime) -> str:
-    """Write a moment as the API does: in UTC, the fraction (six digits) only where there is one."""
-    return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
-
-
-def change(name: str, before: Any, after: Any) -> dict[str, Any]:
-    """Write one changed field as the log keeps it; `name` is the contract's, moments become the API's text."""
-    return {"field": name, "before": _plain(before), "after": _plain(after)}
-
-
-def _plain(value: Any) -> Any:
-    return moment(value) if isinstance(value, datetime) else value
-
-
 _TAKE_NUMBERS = (
     sa.update(_COUNTER)
     .values(sequence=_COUNTER.c.sequence + sa.bindparam("count", type_=sa.BigInteger))
@@ -104,15 +90,19 @@ async def record_rows(work: Work, rows: list[dict[str, Any]]) -> list[dict[str, 
     """Do what `record` does with entries that are `unnumbered` rows already."""
     if not rows:
         return []
-    taken = await work.rows(_TAKE_NUMBERS, {"count": len(rows)})
-    last = taken[0]["sequence"]
-    first = last - len(rows) + 1
-    work.recorded = (work.recorded[0] if work.recorded else first, last)
-    for sequence, row in enumerate(rows, first):
+    for sequence, row in enumerate(rows, await numbered(work, len(rows))):
         row["sequence"] = sequence
     await work.beside(insert_rows(work.connection, ACTIVITY, rows))
-    await set_off(work, rows)
+    await set_off(work, lambda: rows)
     return rows
+
+
+async def numbered(work: Work, count: int) -> int:
+    """Take so many numbers of the log, and give the first of them."""
+    last = int((await work.rows(_TAKE_NUMBERS, {"count": count}))[0]["sequence"])
+    first = last - count + 1
+    work.recorded = (work.recorded[0] if work.recorded else first, last)
+    return first
 
 
 def unnumbered(work: Work, entry: Entry) -> dict[str, Any]:

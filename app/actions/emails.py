@@ -6,9 +6,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from app.actions.activities import ActivityKind, Entry, moment
+from app.actions.activities import ActivityKind, Entry
 from app.actions.work import Work
 from app.database import among, listed, table_of
+from app.rules.written import moment
 from app.tables import Email
 
 EMAIL = table_of(Email)

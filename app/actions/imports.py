@@ -6,7 +6,7 @@ transaction, with its counts and its bad rows, and the piece is gone with that: 
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any, BinaryIO, TypeVar
@@ -15,29 +15,29 @@ import sqlalchemy as sa
 
 from app.actions import batches, jobs, references
 from app.actions.batches import COUNTS, BatchKind, JobStatus
+from app.actions.import_pieces import ONE, PIECE, Piece, Pieces
 from app.actions.read_ahead import Kept, ReadAhead
 from app.actions.reads import Read
 from app.actions.trials import Trial
-from app.actions.upserts import Draft, Manner, OnMatch, UpsertReport, read_draft, rehearse, upsert_drafts
+from app.actions.upserts import Manner, OnMatch, UpsertReport, rehearse, upsert_drafts, upsert_made
 from app.actions.values import refusing
-from app.actions.work import BIT, Work
+from app.actions.work import Work
 from app.database import insert_rows, table_of
 from app.errors import BadUserInput, CampaignNotFound, Conflict, LeadgraphError, NotFound, Unavailable
 from app.readers import Reading
+from app.rules import uploads
 from app.rules.fields import ErrorCode, FieldError, read_source
-from app.rules.files import FileRow, raw_names, raw_row, row_reader
+from app.rules.files import FileRow, raw_names, raw_row
 from app.rules.ids import new_id
-from app.rules.uploads import PIECE, Table, UnknownColumns, map_table, pieces, read_table, rows_of
-from app.tables import ImportJob, ImportPiece, ImportRowError
+from app.rules.uploads import Table, UnknownColumns, map_table, read_table
+from app.tables import ImportJob, ImportRowError
 
 Found = TypeVar("Found")
 
 IMPORT = table_of(ImportJob)
-_PIECE = table_of(ImportPiece)
 _WRONG = table_of(ImportRowError)
 _ENDED = (JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.CANCELLED)
 _MINE = (IMPORT.c.workspace_id == sa.bindparam("workspace"), IMPORT.c.id == sa.bindparam("import"))
-_ITS_PIECES = (_PIECE.c.workspace_id == sa.bindparam("workspace"), _PIECE.c.import_job_id == sa.bindparam("import"))
 _COUNT = (
     sa.update(IMPORT)
     .values({name: IMPORT.c[name] + sa.bindparam(f"more_{name}", type_=sa.Integer) for name in COUNTS})
@@ -45,8 +45,8 @@ _COUNT = (
     .where(*_MINE)
 )
 _LOCKED = sa.select(IMPORT).where(*_MINE).with_for_update()
-_NEXT = sa.select(_PIECE.c.content).where(*_ITS_PIECES, _PIECE.c.position == sa.bindparam("position", type_=sa.Integer))
-_TAKEN = sa.delete(_PIECE).where(*_ITS_PIECES, _PIECE.c.position == sa.bindparam("position", type_=sa.Integer))
+_TAKEN = sa.delete(PIECE).where(*ONE)
+_LEFT = sa.delete(PIECE).where(*ONE[:2])
 _FOUND = sa.select(IMPORT).where(*_MINE)
 _REJECTED = (
     sa.select(_WRONG.c.line, _WRONG.c.errors, _WRONG.c.raw)
@@ -139,9 +139,9 @@ async def order(work: Work, file: BinaryIO | ReadAhead, asked: Order, *, held: j
 
 async def _keep(work: Work, import_id: str, table: Table) -> int:
     """Write the file's rows, piece by piece: one is in memory at a time."""
-    insert = sa.insert(_PIECE)
+    insert = sa.insert(PIECE)
     count = 0
-    each = table.pieces() if isinstance(table, Kept) else (text for _, text in pieces(table))
+    each = table.pieces() if isinstance(table, Kept) else (text for _, text in uploads.pieces(table))
     while (piece := await asyncio.to_thread(_read_on, lambda: next(each, None))) is not None:
         row = {"workspace_id": work.workspace, "import_job_id": import_id, "position": count, "content": piece}
         await work.connection.execute(insert, row)
@@ -201,14 +201,17 @@ async def step(work: Work, job: dict[str, Any]) -> tuple[dict[str, Any] | None, 
     if actor is not None:
         caller = replace(caller, **{"api_key_id" if actor.startswith("key_") else "user_id": actor})
     at_work = replace(work, caller=caller, batch_id=row["batch_id"])
-    piece = await _piece(work, row, job, position)
+    pieces: Pieces | None = job.get("kept")
+    if pieces is None:
+        pieces = job["kept"] = Pieces(row, job["payload"]["pieces"])
+    piece = await pieces.take(work, position)
     if piece is None:
         await finish(at_work, row, JobStatus.SUCCEEDED)
         return None, 100
-    work.meanwhile = at_work.meanwhile = await _read_ahead(work, row, job, position + 1)
+    work.meanwhile = at_work.meanwhile = await pieces.read_on(work, position + 1)
     progress = min(99, 100 * (position + 1) // max(1, job["payload"]["pieces"]))
     try:
-        await _take(at_work, row, piece, progress, trial)
+        counts = await _take(at_work, row, piece, progress, trial)
     except LeadgraphError as error:
         if isinstance(error, Unavailable):
             raise
@@ -217,53 +220,9 @@ async def step(work: Work, job: dict[str, Any]) -> tuple[dict[str, Any] | None, 
     if row["status"] == JobStatus.PENDING:
         await work.run(sa.update(IMPORT).values(status=JobStatus.RUNNING.value).where(*_MINE), names)
     if trial is None:
-        await work.run(
-            sa.delete(_PIECE).where(*_ITS_PIECES, _PIECE.c.position == sa.bindparam("position")), {**names, "position": position}
-        )
+        await work.run(_TAKEN, {**names, "position": position})
+        pieces.mostly_new = 2 * counts.get("created", 0) > sum(counts.values())
     return {"position": position + 1}, progress
-
-
-class _Piece:
-    """A piece of a file: its rows, read into drafts a few at a time, as `bits` goes on."""
-
-    def __init__(self, position: int, content: str, fields: Sequence[str | None]) -> None:
-        self.position = position
-        self.sound: list[FileRow] = []
-        self.drafts: list[Draft] = []  #: Of the sound ones.
-        self.rejected: list[FileRow] = []
-        self.bits = self._bits(content, fields)
-
-    def _bits(self, content: str, fields: Sequence[str | None]) -> Iterator[None]:
-        read = row_reader(fields).read
-        for count, each in enumerate(rows_of(content), 1):
-            if each.errors:
-                self.rejected.append(each)
-            else:
-                self.sound.append(each)
-                self.drafts.append(read_draft(read(each.cells), clearing=False))
-            if count % BIT == 0:
-                yield
-
-
-async def _piece(work: Work, row: Mapping[str, Any], job: dict[str, Any], position: int) -> _Piece | None:
-    """Give a piece, read to its end: the one that was read ahead, as a rule."""
-    piece: _Piece | None = job.pop("ahead", None)
-    if piece is None or piece.position != position:
-        piece = await _begun(work, row, position)
-    for _ in piece.bits if piece else ():
-        pass
-    return piece
-
-
-async def _begun(work: Work, row: Mapping[str, Any], position: int) -> _Piece | None:
-    content = await work.row(_NEXT, {"import": row["id"], "position": position})
-    return None if content is None else _Piece(position, content["content"], [each["field"] for each in row["mapping"]])
-
-
-async def _read_ahead(work: Work, row: Mapping[str, Any], job: dict[str, Any], position: int) -> Iterator[None] | None:
-    """Begin the next piece, which is read while this one is written; should this step come to nothing, so does that."""
-    job["ahead"] = piece = await _begun(work, row, position)
-    return None if piece is None else piece.bits
 
 
 async def _forget(work: Work, names: Mapping[str, Any]) -> None:
@@ -273,30 +232,29 @@ async def _forget(work: Work, names: Mapping[str, Any]) -> None:
     await work.run(sa.update(IMPORT).values(dict.fromkeys(COUNTS, 0)).where(*_MINE), names)
 
 
-async def _take(work: Work, row: Mapping[str, Any], piece: _Piece, progress: int, trial: Trial | None) -> None:
-    """Take a piece, count it, and keep its bad rows as they stood in the file."""
-    rejected = piece.rejected
-    counts: dict[str, int] = {}
-    if piece.sound:
-        report = await _upsert(work, row, piece.drafts, trial)
-        counts = {name: report.summary[name] for name in COUNTS}
-        rejected += [piece.sound[result.index]._replace(errors=list(result.errors)) for result in report.results if result.errors]
-        rejected.sort(key=lambda each: each.line)
-    # A row without a form never reached the upsert, and failed all the same.
-    counts["failed"] = len(rejected)
+async def _take(work: Work, row: Mapping[str, Any], piece: Piece, progress: int, trial: Trial | None) -> dict[str, int]:
+    """Take a piece, keep its bad rows as they stood in the file, and give its counts."""
+    report = await _upsert(work, row, piece, trial)
+    refused = [(piece.sound[result.index], result.errors) for result in report.results if result.errors]
+    rejected = [*piece.rejected, *(FileRow(sound.line, sound.cells, list(errors)) for sound, errors in refused)]
+    rejected.sort(key=lambda each: each.line)
+    # A row without a form or a good value never reached the upsert, and failed all the same.
+    counts = {**{name: report.summary[name] for name in COUNTS}, "failed": len(rejected)}
     await _keep_rejected(work, row, rejected)
-    more = {f"more_{name}": counts.get(name, 0) for name in COUNTS}
-    await work.run(_COUNT, {"import": row["id"], "hundredths": progress, **more})
+    await work.run(_COUNT, {"import": row["id"], "hundredths": progress, **{f"more_{name}": count for name, count in counts.items()}})
     if work.batch_id is not None:
         await batches.add_counts(work, work.batch_id, counts, progress=progress)
+    return counts
 
 
-async def _upsert(work: Work, row: Mapping[str, Any], drafts: Sequence[Draft], trial: Trial | None) -> UpsertReport:
+async def _upsert(work: Work, row: Mapping[str, Any], piece: Piece, trial: Trial | None) -> UpsertReport:
     options = row["options"]
     manner = Manner(OnMatch(options["onMatch"]), row["campaign_id"], options["source"])
     if trial is not None:
-        return await rehearse(work, drafts, manner, trial)
-    return await upsert_drafts(work, drafts, manner, auto_score=options["autoScore"], batch=False)
+        return await rehearse(work, piece.drafts(), manner, trial)
+    if piece.made is not None:
+        return await upsert_made(work, piece.made, piece.drafts, manner, auto_score=options["autoScore"])
+    return await upsert_drafts(work, piece.drafts(), manner, auto_score=options["autoScore"], batch=False)
 
 
 async def _keep_rejected(work: Work, row: Mapping[str, Any], rejected: Sequence[FileRow]) -> None:
@@ -327,7 +285,7 @@ async def finish(work: Work, row: Mapping[str, Any], status: JobStatus, error: s
         values["progress"] = 100
     values["rejected_url"] = sa.case((IMPORT.c.failed > 0, f"/imports/{row['id']}/rejected.csv"), else_=None)
     await work.run(sa.update(IMPORT).values(values).where(*_MINE), names)
-    await work.run(sa.delete(_PIECE).where(*_ITS_PIECES), names)
+    await work.run(_LEFT, names)
     if row["batch_id"] is not None:
         await batches.close_batch(work, row["batch_id"], status, error)
 
@@ -358,7 +316,7 @@ async def rejected_rows(reading: Reading, row: Mapping[str, Any]) -> AsyncIterat
     columns = [each["column"] for each in row["mapping"]]
     after = 0
     while True:
-        binds = {"workspace": row["workspace_id"], "import": row["id"], "after": after, "limit": PIECE}
+        binds = {"workspace": row["workspace_id"], "import": row["id"], "after": after, "limit": uploads.PIECE}
         rows = await _READ_REJECTED.rows(reading, **binds)
         if not rows:
             return

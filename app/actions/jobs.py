@@ -16,11 +16,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.actions.batches import JobStatus
 from app.actions.reads import Read
 from app.actions.work import Caller, Role, Work
-from app.column_types import Moment, dumps
+from app.column_types import Moment
 from app.database import insert_rows, table_of
 from app.errors import Conflict
 from app.readers import Reading
 from app.rules.ids import new_id
+from app.rules.written import dumps
 from app.tables import Job
 
 JOB = table_of(Job)
@@ -197,6 +198,12 @@ async def retry(connection: AsyncConnection, job: dict[str, Any], error: str, no
         connection, job, {"status": JobStatus.PENDING, "run_at": now + timedelta(seconds=wait), "lease_until": None, "error": error}
     )
     return JobStatus.PENDING
+
+
+async def let_go(job: dict[str, Any]) -> None:
+    """Close what the steps of a job kept for each other (`kept`), once its worker is done with it, however that came."""
+    if (kept := job.pop("kept", None)) is not None:
+        await kept.close()
 
 
 async def _attempts(connection: AsyncConnection, job: dict[str, Any]) -> int:

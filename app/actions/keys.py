@@ -14,7 +14,6 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.actions import activities, references
-from app.actions.activities import change
 from app.actions.reads import Read
 from app.actions.users import ADMINS, LIVE_ADMIN_KEYS
 from app.actions.values import choice_of, differences, name_of
@@ -24,6 +23,7 @@ from app.database import insert_rows, table_of
 from app.errors import ApiKeyNotFound, BadUserInput, Conflict, shown
 from app.readers import Reading
 from app.rules.ids import new_id, new_secret, suffix_of
+from app.rules.written import change, moment
 from app.tables import ApiKey
 
 KEY = table_of(ApiKey)
@@ -40,7 +40,7 @@ async def create(work: Work, values: Mapping[str, Any]) -> tuple[dict[str, Any],
     expires_at = values.get("expiresAt")
     if expires_at is not None and expires_at <= work.now:
         at = "input.expiresAt"
-        raise BadUserInput(f"{at} {activities.moment(expires_at)}: must be in the future", argument=at)
+        raise BadUserInput(f"{at} {moment(expires_at)}: must be in the future", argument=at)
     name, role = name_of(values.get("name"), "input.name"), choice_of(Role, values.get("role"), "input.role")
     start = f"lg_{suffix_of(work.workspace)}_"
     key = f"{start}{new_secret(43)}"

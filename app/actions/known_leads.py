@@ -10,6 +10,7 @@ from app.actions.scorer import memberships
 from app.actions.work import Work
 from app.errors import shown
 from app.rules.fields import ErrorCode
+from app.rules.making import KEYS
 
 NOWHERE: frozenset[str] = frozenset()
 #: What no two leads of a workspace share: the column, and what a caller gives for it (column, the contract's name).
@@ -59,6 +60,10 @@ class KnownLeads:
         found = by_email or by_crm_id
         return self.by_id[found] if found else None
 
+    def is_owned(self, column: str, value: str | None) -> bool:
+        """Tell whether a lead has this e-mail address or CRM id."""
+        return value is not None and value in self._owners[column]
+
     def refuse_taken(self, fields: Mapping[str, Any], lead_id: str | None = None) -> None:
         """Refuse (TAKEN) to give a lead, or a new one, an e-mail address or CRM id that another lead has."""
         for column, given, name in UNIQUE:
@@ -72,11 +77,16 @@ class KnownLeads:
 
 async def load_known(work: Work, rows: Iterable[Mapping[str, Any]], *, lock: bool = True, with_campaigns: bool = True) -> KnownLeads:
     """Read the leads that these rows (columns and values) name or collide with, and their campaigns: a statement each."""
-    named: dict[str, set[str]] = {"id": set(), "email_key": set(), "crm_id": set()}
+    named: dict[str, set[str]] = {name: set() for name in KEYS}
     for row in rows:
         for column, values in named.items():
             if (value := row.get(column)) is not None:
                 values.add(value)
+    return await load_named(work, named, lock=lock, with_campaigns=with_campaigns)
+
+
+async def load_named(work: Work, named: Mapping[str, Iterable[str]], *, lock: bool = True, with_campaigns: bool = True) -> KnownLeads:
+    """Do what `load_known` does, given the values by `KEYS`."""
     known = KnownLeads()
     leads = await find_leads(work, ids=named["id"], email_keys=named["email_key"], crm_ids=named["crm_id"], lock=lock)
     held = await memberships(work, [lead["id"] for lead in leads]) if leads and with_campaigns else {}

@@ -13,14 +13,17 @@ from typing import Any
 import sqlalchemy as sa
 
 from app.actions import emails, lead_search
-from app.actions.activities import ActivityKind, Entry, change, record_rows, unnumbered
+from app.actions.activities import ActivityKind, Entry, record_rows, unnumbered
 from app.actions.known_leads import NOWHERE, UNIQUE
-from app.actions.lead_rows import field_changes
+from app.actions.made_leads import Fresh, insert_leads, record_among
 from app.actions.races import RaceLost
 from app.actions.references import LEAD
 from app.actions.scorer import CAMPAIGN_LEAD, UNSCORED, Scorer, load_scorer, memberships
-from app.actions.work import BIT, Work
+from app.actions.work import Work
 from app.database import MANY, among, insert_rows, listed, packed, unpacked, update_rows
+from app.rules.lead_values import field_changes
+from app.rules.making import BIT
+from app.rules.written import change
 
 
 @dataclass(slots=True)
@@ -36,6 +39,7 @@ class Move:
     is_in: frozenset[str] = NOWHERE
     score_before: int | None = None  #: Known when it is settled.
     unscored: bool = False  #: Whether the lead is to have no score, as it had none before.
+    place: int = 0  #: Of its row in the batch.
     changes: list[dict[str, Any]] = field(init=False)  #: All that differs but the score, in the contract's names.
 
     def __post_init__(self) -> None:
@@ -53,40 +57,48 @@ class Move:
         return str(self.after["id"])
 
 
-async def settle(work: Work, moves: Sequence[Move], *, auto_score: bool = True) -> None:
+async def settle(
+    work: Work, moves: Sequence[Move], *, auto_score: bool = True, scorer: Scorer | None = None, fresh: Fresh | None = None
+) -> None:
     """Write all moves, score their leads (without `auto_score`: mark what was scored as stale), and log them in order.
 
     The leads are locked already. `after` of each move gets the lead's score. Raises RaceLost where another transaction
-    has taken an e-mail address or a CRM id of a new lead meanwhile: run inside `going_round`.
+    has taken an e-mail address or a CRM id of a new lead meanwhile: run inside `going_round`. `scorer` is there where it was read
+    before; `fresh` are leads of the same batch that were made before their turn, and are written beside.
     """
-    if not moves:
+    if not moves and fresh is None:
         return
     if auto_score:
-        scorer = await load_scorer(work, {campaign_id for move in moves for campaign_id in move.is_in})
-        _score(moves, scorer)
+        _score(moves, scorer or await load_scorer(work, {campaign_id for move in moves for campaign_id in move.is_in}))
     else:
         _keep_scores(moves)
     nets = _nets(moves)
     told: list[dict[str, Any]] = []
+    places: list[int] = []
     cancelled: dict[tuple[str | None, str], list[Entry]] = {}
-    telling = _telling(work, moves, cancelled, told)
+    telling = _telling(work, moves, cancelled, told, places)
     if len(moves) >= MANY and not any(move.was_in - move.is_in for move in moves):
         work.meanwhile = chain(telling, work.meanwhile or ())
-    await _write_leads(work, nets)
-    await _write_memberships(work, nets)
-    await _write_search(work, nets)
+    await _write_leads(work, nets, fresh)
+    await _write_memberships(work, nets, fresh)
+    await _write_search(work, nets, fresh)
     cancelled |= await _cancel_emails(work, moves)
     for _ in telling:
         pass
-    await record_rows(work, told)
+    await (record_rows(work, told) if fresh is None else record_among(work, fresh, told, places))
 
 
 def _telling(
-    work: Work, moves: Iterable[Move], cancelled: Mapping[tuple[str | None, str], list[Entry]], told: list[dict[str, Any]]
+    work: Work,
+    moves: Iterable[Move],
+    cancelled: Mapping[tuple[str | None, str], list[Entry]],
+    told: list[dict[str, Any]],
+    places: list[int],
 ) -> Iterator[None]:
-    """Make the rows of the log, bit by bit."""
+    """Make the rows of the log, bit by bit, and note the place of each one's move."""
     for count, move in enumerate(moves, 1):
         told += [unnumbered(work, entry) for entry in _entries(move, cancelled)]
+        places += [move.place] * (len(told) - len(places))
         if count % BIT == 0:
             yield
 
@@ -129,13 +141,17 @@ _LEAD_COLUMNS = tuple(name for name in LEAD.c.keys() if name not in ("workspace_
 _SCORE_COLUMNS = ("id", *UNSCORED)
 
 
-async def _write_leads(work: Work, nets: Sequence[Move]) -> None:
+async def _write_leads(work: Work, nets: Sequence[Move], fresh: Fresh | None) -> None:
     known = [net for net in nets if net.before is not None]
     freed = await _free(work, known, nets)
     # In this order in every transaction, so that two that bring the same people wait for each other in no circle.
     new = sorted((net.after for net in nets if net.before is None), key=lambda row: (row["email_key"] or "", row["crm_id"] or ""))
-    inserted = await work.beside(insert_rows(work.connection, LEAD, new, ignore=True, returning=["id"]))
-    if len(inserted) < len(new):
+    if fresh is not None:
+        all_in = await insert_leads(work, fresh, new)
+    else:
+        inserted = await work.beside(insert_rows(work.connection, LEAD, new, ignore=True, returning=["id"]))
+        all_in = len(inserted) == len(new)
+    if not all_in:
         raise RaceLost
     changed = [net for net in known if net.before is not None and net.before["version"] != net.after["version"]]
     scored = [net for net in known if net.before is not None and net.before["version"] == net.after["version"]]
@@ -179,8 +195,9 @@ async def _free(work: Work, known: Iterable[Move], nets: Iterable[Move]) -> bool
     return bool(givers)
 
 
-async def _write_memberships(work: Work, nets: Iterable[Move]) -> None:
-    joined, left, rescored = [], [], []
+async def _write_memberships(work: Work, nets: Iterable[Move], fresh: Fresh | None) -> None:
+    joined = [] if fresh is None else fresh.joined(work)
+    left, rescored = [], []
     for net in nets:
         joined += [_membership(work, net.after, campaign_id) for campaign_id in sorted(net.is_in - net.was_in)]
         left += [{"campaign_id": campaign_id, "lead_id": net.lead_id} for campaign_id in sorted(net.was_in - net.is_in)]
@@ -213,10 +230,11 @@ def _leave(*, postgres: bool) -> sa.Delete:
     )
 
 
-async def _write_search(work: Work, nets: Iterable[Move]) -> None:
+async def _write_search(work: Work, nets: Iterable[Move], fresh: Fresh | None) -> None:
     other = [net for net in nets if net.before is None or net.before["search_text"] != net.after["search_text"]]
     await work.beside(lead_search.forget(work, [net.lead_id for net in other if net.before is not None]))
-    await work.beside(lead_search.remember(work, [net.after for net in other]))
+    made = () if fresh is None else [made.entry for *_, made in fresh.leads]
+    await work.beside(lead_search.remember(work, [net.after for net in other], made))
 
 
 async def _cancel_emails(work: Work, moves: Iterable[Move]) -> dict[tuple[str | None, str], list[Entry]]:

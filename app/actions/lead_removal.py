@@ -9,12 +9,14 @@ from typing import Any
 import sqlalchemy as sa
 
 from app.actions import emails, lead_search
-from app.actions.activities import ActivityKind, Entry, change, record_rows, unnumbered
-from app.actions.lead_rows import field_changes
+from app.actions.activities import ActivityKind, Entry, record_rows, unnumbered
 from app.actions.references import LEAD
 from app.actions.scorer import CAMPAIGN_LEAD
-from app.actions.work import BIT, Work
+from app.actions.work import Work
 from app.database import MANY, among, listed
+from app.rules.lead_values import field_changes
+from app.rules.making import BIT
+from app.rules.written import change
 
 
 @dataclass(frozen=True, slots=True)

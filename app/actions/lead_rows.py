@@ -1,16 +1,12 @@
-"""Rows of leads: what is kept beside the values that a caller gives, and what differs between two states of one."""
+"""Rows of leads, new and changed: the values that a caller gives, and all that is kept beside them."""
 
 from collections.abc import Mapping
 from typing import Any
 
-from app.actions.activities import change
 from app.actions.references import LEAD
 from app.actions.scorer import UNSCORED
 from app.actions.work import Work
-from app.column_types import dumps
-from app.rules.attributes import folded_texts
 from app.rules.fields import (
-    LEAD_FIELDS,
     LEAD_IDENTITY,
     ErrorCode,
     FieldError,
@@ -19,23 +15,13 @@ from app.rules.fields import (
     merge_attributes,
     missing_identity,
 )
-from app.rules.folding import fold, search_text
 from app.rules.ids import new_id
+from app.rules.lead_values import NAMES, columns_of, refold
 from app.rules.texts import TooLongError
+from app.rules.written import dumps
 
-#: Text that stands a second time in its row, folded; `attributes` hold several.
-_FOLDED = tuple(
-    (name, f"{name}_folded")
-    for name in LEAD.c.keys()  # noqa: SIM118 -- columns, no dict
-    if f"{name}_folded" in LEAD.c and name != "attributes"
-)
-#: The text that `search` looks in.
-_SEARCHED = ("email", "first_name", "last_name", "company")
-#: The contract's name of each column that a caller may give, in the contract's order, but for `attributes`: those count one by one.
-NAMES = tuple((field.column, field.name) for field in LEAD_FIELDS if field.column in LEAD.c and field.column not in ("id", "attributes"))
 _NAME = dict(NAMES)
-_EMPTY: dict[str, Any] = dict.fromkeys(LEAD.c.keys())
-_NEW = {**_EMPTY, **UNSCORED, "status": LeadStatus.NEW.value, "version": 1}
+_NEW = {**dict.fromkeys(LEAD.c.keys()), **UNSCORED, "status": LeadStatus.NEW.value, "version": 1}
 
 
 class Refused(Exception):
@@ -46,25 +32,16 @@ class Refused(Exception):
         self.error = FieldError(code, message, field)
 
 
-def new_lead(work: Work, fields: Mapping[str, Any], *, source: str) -> dict[str, Any]:
-    """Make the row of a new lead from the values given by column; one that names no source gets `source`."""
-    row = {
+def new_lead(work: Work, fields: Mapping[str, Any], *, source: str, lead_id: str | None = None) -> dict[str, Any]:
+    """Make the row of a new lead from the values given by column; one that names no source gets `source`, and an id unless it has one."""
+    return {
         **_NEW,
-        **{name: value for name, value in fields.items() if value is not None},
+        **columns_of(fields, source=source),
         "workspace_id": work.workspace,
-        "id": new_id("lead"),
-        "attributes": merge_attributes({}, fields.get("attributes") or {}),
+        "id": lead_id or new_id("lead"),
         "created_at": work.now,
         "updated_at": work.now,
     }
-    if row["source"] is None:
-        row["source"] = source
-    for name, folded in _FOLDED:
-        if (value := row[name]) is not None:
-            row[folded] = fold(value)
-    row["attributes_folded"] = folded_texts(row["attributes"])
-    row["search_text"] = _search_text(row)
-    return row
 
 
 def changed_lead(work: Work, lead: dict[str, Any], fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -84,13 +61,7 @@ def changed_lead(work: Work, lead: dict[str, Any], fields: Mapping[str, Any]) ->
         cleared = next(name for name in LEAD_IDENTITY if name in changed)
         raise Refused(ErrorCode.BLANK, f"{_NAME[cleared]}: a lead needs an e-mail address, a CRM id or a phone", _NAME[cleared])
     row |= {"version": lead["version"] + 1, "updated_at": work.now}
-    for name, folded in _FOLDED:
-        if name in changed:
-            row[folded] = None if row[name] is None else fold(row[name])
-    if "attributes" in changed:
-        row["attributes_folded"] = folded_texts(row["attributes"])
-    if not changed.keys().isdisjoint(_SEARCHED):
-        row["search_text"] = _search_text(row)
+    refold(row, changed)
     if "status" in changed:
         row["last_activity_at"] = max(lead["last_activity_at"] or work.now, work.now)
     return row
@@ -106,34 +77,8 @@ def _merged(stored: dict[str, Any], given: dict[str, Any] | None) -> dict[str, A
     return merged
 
 
-def _search_text(row: Mapping[str, Any]) -> str:
-    return search_text(*[row[name] for name in _SEARCHED if row[name]])
-
-
 def empty_only(lead: Mapping[str, Any], fields: Mapping[str, Any]) -> dict[str, Any]:
     """Keep of the values given those for which the lead has none, key by key for `attributes`."""
     kept = {name: value for name, value in fields.items() if value is not None and name in lead and lead[name] is None}
     new = {key: value for key, value in (fields.get("attributes") or {}).items() if key not in lead["attributes"]}
     return {**kept, "attributes": new} if new else kept
-
-
-def field_changes(before: Mapping[str, Any] | None, after: Mapping[str, Any] | None) -> list[dict[str, Any]]:
-    """Tell what differs between two states of a lead, in the contract's names; None is no lead at all."""
-    before, after = before or _EMPTY, after or _EMPTY
-    changes = [
-        # Not `change`, which looks for moments: this is asked for every row of a batch, and one field alone holds one.
-        {"field": name, "before": before[column], "after": after[column]}
-        if column != "opt_in_at"
-        else change(name, before[column], after[column])
-        for column, name in NAMES
-        if before[column] != after[column]
-    ]
-    return changes + attribute_changes(before["attributes"] or {}, after["attributes"] or {})
-
-
-def attribute_changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Tell which of the caller's own fields differ, a change for each key."""
-    if before is after or not (before or after):
-        return []
-    keys = sorted({*before, *after})
-    return [change(f"attributes.{key}", before.get(key), after.get(key)) for key in keys if dumps(before.get(key)) != dumps(after.get(key))]

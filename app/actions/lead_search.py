@@ -23,8 +23,8 @@ async def forget(work: Work, lead_ids: Iterable[str]) -> None:
         await work.run(_FORGET, {"keys": orjson.dumps(keys).decode()})
 
 
-async def remember(work: Work, leads: Sequence[dict[str, Any]]) -> None:
-    """Put leads into the index that are not in it."""
-    if leads and not work.postgres:
-        entries = [[search_key(lead["id"]), lead["id"], lead["search_text"]] for lead in leads]
+async def remember(work: Work, leads: Sequence[dict[str, Any]], made: Sequence[bytes] = ()) -> None:
+    """Put leads into the index that are not in it; `made`: entries that are JSON already."""
+    if (leads or made) and not work.postgres:
+        entries = [[search_key(lead["id"]), lead["id"], lead["search_text"]] for lead in leads] + [orjson.Fragment(entry) for entry in made]
         await work.run(_REMEMBER, {"entries": orjson.dumps(entries).decode()})

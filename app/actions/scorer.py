@@ -1,6 +1,6 @@
 """What the leads of a workspace are scored by, read once for as many leads as there are."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from app.actions.work import Work
 from app.database import among, listed, table_of
-from app.rules.scoring import Criteria, Profile, ScoringRules, score
+from app.rules.scoring import PROFILE, Criteria, Profile, ScoringRules, score
 from app.tables import Campaign, CampaignLead, Workspace
 
 WORKSPACE = table_of(Workspace)
@@ -26,9 +26,6 @@ UNSCORED: dict[str, Any] = {
     "score_campaign_id": None,
     "score_stale": False,
 }
-
-#: The columns that a score is made from.
-PROFILE = ("email_key", "first_name", "last_name", "title", "linkedin_url", "phone", "company", "website", "location", "source")
 
 
 @dataclass(slots=True)
@@ -52,6 +49,10 @@ class Scorer:
             "score_stale": False,
         }
 
+    def is_of(self, rules: ScoringRules | None, campaign_id: str | None, criteria: Sequence[Criteria]) -> bool:
+        """Tell whether leads in this campaign are scored by just these rules and criteria."""
+        return self.rules == rules and self._criteria_of([] if campaign_id is None else [campaign_id]) == [*criteria]
+
     def _criteria_of(self, campaign_ids: Collection[str]) -> list[Criteria]:
         key = frozenset(campaign_ids)
         if key not in self._asked:
@@ -59,10 +60,10 @@ class Scorer:
         return self._asked[key]
 
 
-async def load_scorer(work: Work, campaign_ids: Iterable[str]) -> Scorer:
-    """Read the workspace's rules, and what these campaigns ask: a statement each."""
+async def load_scorer(work: Work, campaign_ids: Iterable[str], *, lock: bool = True) -> Scorer:
+    """Read the workspace's rules, and what these campaigns ask: a statement each. Without `lock` they may change at once."""
     # Shared by all who score, so that a change of the rules waits for them: its rescoring then finds all their leads.
-    rules = rules_of(await workspace_row(work, alone=False))
+    rules = rules_of(await workspace_row(work, alone=False if lock else None))
     rows = await work.rows(_criteria(postgres=work.postgres), {"ids": listed(campaign_ids, postgres=work.postgres)})
     criteria = {
         row["id"]: Criteria(row["id"], tuple(row["titles"]), tuple(row["companies"]), tuple(row["locations"]), tuple(row["sources"]))
@@ -74,9 +75,10 @@ async def load_scorer(work: Work, campaign_ids: Iterable[str]) -> Scorer:
 _WORKSPACE = sa.select(WORKSPACE).where(WORKSPACE.c.id == sa.bindparam("workspace"))
 
 
-async def workspace_row(work: Work, *, alone: bool) -> dict[str, Any]:
-    """Give the workspace's own row, locked until the transaction ends: alone to change it, else with others who read it."""
-    row = await work.row(_WORKSPACE.with_for_update() if alone else _WORKSPACE.with_for_update(read=True, key_share=True))
+async def workspace_row(work: Work, *, alone: bool | None) -> dict[str, Any]:
+    """Give the workspace's own row, locked until the transaction ends: alone to change it, else with others who read it; not for None."""
+    shared = _WORKSPACE if alone is None else _WORKSPACE.with_for_update(read=True, key_share=True)
+    row = await work.row(_WORKSPACE.with_for_update() if alone else shared)
     if row is None:
         raise LookupError(f"workspace {work.workspace} is gone")
     return row

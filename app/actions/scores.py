@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from app.actions import jobs, references
-from app.actions.activities import administered, change
+from app.actions.activities import administered
 from app.actions.known_leads import NOWHERE
 from app.actions.lead_changes import Move, settle
 from app.actions.references import LEAD
@@ -17,6 +17,7 @@ from app.database import among, listed
 from app.errors import BadUserInput, shown
 from app.rules.fields import read_source
 from app.rules.scoring import ScoreComponentKind
+from app.rules.written import change
 
 #: How many sources a workspace may list.
 MOST_SOURCES = 200

@@ -1,6 +1,6 @@
 """What an activity sets off: runs of automations and deliveries to webhooks, queued in the very transaction that records it."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -43,14 +43,15 @@ _ENABLED = sa.union_all(
 ).order_by("created_at", "id")
 
 
-async def set_off(work: Work, activities: Sequence[Mapping[str, Any]]) -> None:
-    """Queue what the workspace wants done about these rows of the log, in their order.
+async def set_off(work: Work, told: Callable[[], Sequence[Mapping[str, Any]]]) -> None:
+    """Queue what the workspace wants done about the rows of the log that `told` gives, in their order.
 
     Within a run, what would make the chain too long is not queued but told in `work.cut_off`.
     """
     enabled = await work.rows(_ENABLED)
     if not enabled:
         return
+    activities = told()
     await insert_rows(work.connection, RUN, list(_runs(work, activities, [row for row in enabled if row["kinds"] is None])))
     webhooks = [(row["id"], frozenset(row["kinds"])) for row in enabled if row["kinds"] is not None]
     wanted = [delivery_of(work, webhook, each) for each in activities for webhook, kinds in webhooks if each["kind"] in kinds]

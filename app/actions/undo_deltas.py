@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from app.actions.activities import ActivityKind
-from app.actions.lead_rows import field_changes
-from app.column_types import dumps
+from app.rules.lead_values import field_changes
+from app.rules.written import dumps
 
 #: What of the log says that a batch changed a lead; a score alone does not.
 TELLING = (

@@ -1,20 +1,22 @@
 """Batches of leads: create those we don't know, change those we do, in the order given, and say what became of each row."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
 from app.actions import batches, references
 from app.actions.batches import BatchKind
-from app.actions.known_leads import KnownLeads, load_known
+from app.actions.known_leads import KnownLeads, load_known, load_named
 from app.actions.lead_changes import Move, settle
 from app.actions.lead_rows import Refused, changed_lead, empty_only, new_lead
+from app.actions.made_leads import MadeRows
 from app.actions.races import going_round
+from app.actions.scorer import load_scorer
 from app.actions.trials import Trial
 from app.actions.work import Work
 from app.errors import BadUserInput, CampaignNotFound, shown
-from app.rules.fields import ROW_IDENTITY, ErrorCode, FieldError, missing_identity, read_row
+from app.rules.fields import Draft, ErrorCode, FieldError, read_draft
 from app.rules.ids import new_id
 
 #: How many rows a batch may have.
@@ -65,14 +67,6 @@ class UpsertReport:
     results: list[RowResult]
     summary: dict[str, int]
     batch_id: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Draft:
-    """A row that was read: the columns that it sets, or what is wrong with it."""
-
-    fields: dict[str, Any]
-    errors: list[FieldError]
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +142,37 @@ async def upsert_drafts(
         work.batch_id = batch_before
 
 
+async def upsert_made(
+    work: Work, rows: MadeRows, drafts: Callable[[], Sequence[Draft]], manner: Manner, *, auto_score: bool
+) -> UpsertReport:
+    """Do what `upsert_drafts` does with rows whose leads were made before their turn; `drafts` gives all rows, should any not be new.
+
+    The results tell only of those that were not new. Raises CampaignNotFound.
+    """
+
+    async def attempt() -> UpsertReport:
+        campaigns = set[str]()
+        if manner.campaign_id is not None:
+            await _refuse_unknown(work, manner.campaign_id)
+            campaigns.add(manner.campaign_id)
+        known = await load_named(work, rows.named())
+        campaigns.update(*known.campaigns.values())
+        scorer = await load_scorer(work, campaigns) if auto_score else None
+        fresh, others = rows.parted(known, scorer)
+        all_drafts = drafts() if others else ()
+        # The ids that they were made with, so that what is new is in the order of the file.
+        ids = [rows.leads[place].id for place in others]
+        results, moves = _decide(work, [all_drafts[place] for place in others], known, manner, ids)
+        for result in results:
+            result.index = others[result.index]
+        for move in moves:
+            move.place = others[move.place]
+        await settle(work, moves, auto_score=auto_score, scorer=scorer, fresh=fresh)
+        return _report(results, work.batch_id, created=len(fresh.leads) if fresh else 0)
+
+    return await going_round(work, attempt)
+
+
 async def rehearse(work: Work, drafts: Sequence[Draft], manner: Manner, trial: Trial) -> UpsertReport:
     """Tell what a piece of a file would do after the pieces that the trial knows; nothing is locked, and nothing is written."""
     if manner.campaign_id is not None:
@@ -159,22 +184,19 @@ async def rehearse(work: Work, drafts: Sequence[Draft], manner: Manner, trial: T
     return _report(results, None)
 
 
-def read_draft(row: Mapping[str, Any], *, clearing: bool) -> Draft:
-    """Read a row of loose values; one that says in no way which lead it is about is BLANK."""
-    fields, errors = read_row(row, clearing=clearing)
-    if not errors and missing_identity(fields, ROW_IDENTITY):
-        errors = [FieldError(ErrorCode.BLANK, "a row needs one of id, email and crmId to say which lead it is about", None)]
-    return Draft(fields, errors)
-
-
 async def _refuse_unknown(work: Work, campaign_id: str) -> None:
     argument = "input.campaignId"
     if references.checked(campaign_id, argument) not in await references.known_campaigns(work, [campaign_id]):
         raise CampaignNotFound(argument=argument)
 
 
-def _decide(work: Work, drafts: Sequence[Draft], known: KnownLeads, manner: Manner) -> tuple[list[RowResult], list[Move]]:
-    """Decide each row on top of those before it. Nothing is asked of the database here, and nothing is written."""
+def _decide(
+    work: Work, drafts: Sequence[Draft], known: KnownLeads, manner: Manner, ids: Sequence[str] = ()
+) -> tuple[list[RowResult], list[Move]]:
+    """Decide each row on top of those before it. Nothing is asked of the database here, and nothing is written.
+
+    `ids`: what the leads are called if they are new, where that is known.
+    """
     results: list[RowResult] = []
     moves: list[Move] = []
     for index, draft in enumerate(drafts):
@@ -182,22 +204,23 @@ def _decide(work: Work, drafts: Sequence[Draft], known: KnownLeads, manner: Mann
             results.append(RowResult(index, RowOutcome.FAILED, errors=draft.errors))
             continue
         try:
-            outcome, move = _decide_row(work, draft.fields, known, manner)
+            outcome, move = _decide_row(work, draft.fields, known, manner, ids[index] if ids else None)
         except Refused as refused:
             results.append(RowResult(index, RowOutcome.FAILED, errors=[refused.error]))
             continue
         if move.changes:
+            move.place = index
             moves.append(move)
             known.put(move.after, move.is_in)
         results.append(RowResult(index, outcome, move.lead_id, move.changes))
     return results, moves
 
 
-def _decide_row(work: Work, fields: Mapping[str, Any], known: KnownLeads, manner: Manner) -> tuple[RowOutcome, Move]:
+def _decide_row(work: Work, fields: Mapping[str, Any], known: KnownLeads, manner: Manner, lead_id: str | None) -> tuple[RowOutcome, Move]:
     lead = known.match(fields)
     joins = frozenset([manner.campaign_id]) if manner.campaign_id is not None else frozenset[str]()
     if lead is None:
-        return RowOutcome.CREATED, Move(None, new_lead(work, fields, source=manner.source), is_in=joins)
+        return RowOutcome.CREATED, Move(None, new_lead(work, fields, source=manner.source, lead_id=lead_id), is_in=joins)
     if manner.on_match is OnMatch.FAIL:
         raise _already_there(fields, lead)
     if manner.on_match is OnMatch.SKIP:
@@ -244,8 +267,8 @@ def _created(moves: Sequence[Move]) -> set[str | None]:
     return {move.lead_id for move in moves if move.before is None}
 
 
-def _report(results: list[RowResult], batch_id: str | None) -> UpsertReport:
-    counts: dict[str, int] = {}
+def _report(results: list[RowResult], batch_id: str | None, created: int = 0) -> UpsertReport:
+    counts = {"created": created}
     for result in results:
         name = result.outcome.value.lower()
         counts[name] = counts.get(name, 0) + 1

@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from app.actions import activities, references
-from app.actions.activities import ActivityKind, Entry, change
+from app.actions.activities import ActivityKind, Entry
 from app.actions.reads import Read
 from app.actions.values import choice_of, differences, refusing, short_text
 from app.actions.work import Role, Work
@@ -18,6 +18,7 @@ from app.errors import BadUserInput, Conflict, Taken, UserNotFound, shown
 from app.readers import Reading
 from app.rules.emails import EmailAddress, parse_email
 from app.rules.ids import new_id
+from app.rules.written import change
 from app.tables import ApiKey, Lead, User, Workspace
 
 USER = table_of(User)

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.actions import activities, references
-from app.actions.activities import ACTIVITY, ActivityKind, change, moment
+from app.actions.activities import ACTIVITY, ActivityKind
 from app.actions.batches import JobStatus
 from app.actions.lanes import Lanes
 from app.actions.triggers import DELIVERY, WEBHOOK
@@ -23,6 +23,7 @@ from app.database import insert_rows, table_of
 from app.errors import BadUserInput, Conflict, WebhookDeliveryNotFound, WebhookNotFound
 from app.rules.ids import new_id
 from app.rules.webhook_urls import NOTHING, Allowed, read_webhook_url
+from app.rules.written import change, moment
 from app.tables import WorkspaceCounter
 
 #: Seconds before each further attempt: within two days ten of them, and then the delivery is given up.

@@ -15,10 +15,6 @@ from app.errors import Forbidden
 Result = TypeVar("Result")
 
 
-#: Rows of which those who compute `meanwhile` do as many at a time: about a millisecond.
-BIT = 25
-
-
 class Role(StrEnum):
     """What a caller may do; each may do what those before it may."""
 

@@ -9,6 +9,8 @@ files       CSV as people save it                          workbooks   Excel's, 
 columns     columns of a file to fields                    uploads     a file in pieces of 2,000 rows
 records     of a CSV text, and the lines they begin on
 workbook_reader     what `workbooks` runs in a process of its own
+making      what rows of a long file are if their leads are new: `import_reader` makes them in a process of its own
+lead_values     what of a lead follows from its values      written    how JSON and moments are written
 folding     what case and accents leave                    matching    does an entry fit a field
 people      made people, the same for the same seed        webhook_urls    where webhooks may be sent
 scoring     the five parts of a score, each point with its reason

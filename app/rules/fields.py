@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from app.errors import shown
 from app.rules.attributes import check_attributes, merge_attributes, read_attributes
@@ -17,6 +17,7 @@ __all__ = [
     "LEAD_FIELDS",
     "LEAD_IDENTITY",
     "ROW_IDENTITY",
+    "Draft",
     "ErrorCode",
     "FieldError",
     "LeadField",
@@ -26,6 +27,7 @@ __all__ = [
     "missing_identity",
     "read_attributes",
     "read_datetime",
+    "read_draft",
     "read_input",
     "read_row",
     "read_source",
@@ -212,6 +214,21 @@ def _showable(value: object) -> object:
     if isinstance(value, str):
         return value[:64]
     return "a number" if isinstance(value, int) and value.bit_length() > 1024 else value
+
+
+class Draft(NamedTuple):
+    """A row that was read: the columns that it sets, or what is wrong with it."""
+
+    fields: dict[str, Any]
+    errors: list[FieldError]
+
+
+def read_draft(row: Mapping[str, Any], *, clearing: bool) -> Draft:
+    """Read a row of loose values; one that says in no way which lead it is about is BLANK."""
+    fields, errors = read_row(row, clearing=clearing)
+    if not errors and missing_identity(fields, ROW_IDENTITY):
+        errors = [FieldError(ErrorCode.BLANK, "a row needs one of id, email and crmId to say which lead it is about", None)]
+    return Draft(fields, errors)
 
 
 def missing_identity(fields: Mapping[str, object], keys: tuple[str, ...] = LEAD_IDENTITY) -> bool:

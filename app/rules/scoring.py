@@ -1,7 +1,7 @@
 """How good a lead is, 0 to 100, and why: five parts, and every point, and every missing one, has a reason."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from decimal import Decimal
 from enum import StrEnum
 from functools import lru_cache
@@ -49,6 +49,10 @@ class Profile:
     website: str | None = None
     location: str | None = None
     source: str | None = None
+
+
+#: The columns of a lead that a score is made from.
+PROFILE = tuple(each.name for each in fields(Profile))
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,10 +8,10 @@ from typing import Any, Protocol
 
 import sqlalchemy as sa
 
-from app.column_types import dumps
 from app.errors import BadUserInput, shown
 from app.rules.attributes import check_attributes
 from app.rules.folding import fold
+from app.rules.written import dumps
 from schema.planner.bindings import Row
 from schema.planner.dialects import Dialect, Expression
 from schema.planner.origins import BindValues, Origin

@@ -10,7 +10,7 @@ from sqlalchemy.dialects import sqlite
 from sqlalchemy.sql.functions import Function
 from sqlalchemy.sql.visitors import replacement_traverse
 
-from app.column_types import moment_text
+from app.rules.written import moment_text
 from schema.planner.dialects import Dialect, Expression, Fields, Kind, Leaf, number, text
 
 #: SQLite's functions take 127 arguments.

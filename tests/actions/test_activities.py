@@ -3,10 +3,11 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 
 from app.actions import leads, references
-from app.actions.activities import ActivityKind, Entry, administered, change, moment, record
+from app.actions.activities import ActivityKind, Entry, administered, record
 from app.actions.lead_changes import join, leave
 from app.actions.upserts import upsert_many
 from app.actions.work import Work
+from app.rules.written import change, moment
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,11 @@ import pytest
 import sqlalchemy as sa
 
 from app.actions import keys, users
-from app.actions.activities import ACTIVITY, moment
+from app.actions.activities import ACTIVITY
 from app.actions.keys import KEY
 from app.actions.work import Caller, Role, Work
 from app.errors import ApiKeyNotFound, BadUserInput, Conflict
+from app.rules.written import moment
 
 HERE = sa.bindparam("workspace")
 SCRIPT = {"name": " Nightly script ", "role": "EDITOR"}

@@ -3,9 +3,9 @@ from datetime import UTC, datetime
 import pytest
 
 from app.actions import leads
-from app.actions.activities import moment
 from app.actions.work import Work
 from app.errors import BadUserInput, CampaignNotFound, Conflict, LeadNotFound, Taken, UserNotFound
+from app.rules.written import moment
 
 
 def fields(entry):

@@ -31,11 +31,12 @@ from app.actions.references import LEAD
 from app.actions.scorer import PROFILE, rules_of, workspace_row
 from app.actions.work import Caller, Role, Work
 from app.asgi import build
-from app.column_types import Json, moment_text
+from app.column_types import Json
 from app.database import Database
 from app.rules.fields import read_row
 from app.rules.people import make_people
 from app.rules.scoring import Profile, score
+from app.rules.written import moment_text
 from app.settings import QUERIES, Settings
 
 ROWS = 1_000

@@ -4,6 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.database import table_of
+from app.rules import lead_values
 from app.rules.fields import (
     LEAD_FIELDS,
     ROW_IDENTITY,
@@ -13,6 +15,7 @@ from app.rules.fields import (
     read_input,
     read_row,
 )
+from app.tables import Lead
 
 NAMES = [field.name for field in LEAD_FIELDS]
 
@@ -165,3 +168,9 @@ def test_any_row_is_read_or_refused_field_by_field(row, clearing):
     again, none = read_row({field.name: columns[field.column] for field in LEAD_FIELDS if field.column in columns}, clearing=clearing)
     assert none == []
     assert again == {name: value for name, value in columns.items() if name != "id"}
+
+
+def test_the_columns_that_stand_a_second_time_folded_are_those_of_the_table():
+    columns = {column.name for column in table_of(Lead).columns}
+    assert {*lead_values.FOLDED, "attributes"} == {name for name in columns if f"{name}_folded" in columns}
+    assert {*lead_values.SEARCHED, *(column for column, _ in lead_values.NAMES)} <= columns

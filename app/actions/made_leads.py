@@ -1,0 +1,116 @@
+"""New leads that were made before their turn (`rules/making.py`): written beside those that a batch decides, and told in the same order."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from operator import itemgetter
+from typing import Any
+
+from app.actions.activities import ACTIVITY, ActivityKind, Entry, numbered, unnumbered
+from app.actions.known_leads import KnownLeads
+from app.actions.references import LEAD
+from app.actions.scorer import UNSCORED, Scorer
+from app.actions.triggers import set_off
+from app.actions.work import Work
+from app.database import insert_packed, insert_rows, packed
+from app.rules.fields import LeadStatus
+from app.rules.making import KEYS, LOGGED, MadeLead, Making
+
+#: A lead's place among others in a batch, its folded e-mail and its CRM id, and itself.
+Placed = tuple[int, str | None, str | None, MadeLead]
+
+
+@dataclass(frozen=True, slots=True)
+class MadeRows:
+    """Rows of a batch, each with what it may be known by and the lead that it is if it is new."""
+
+    making: Making
+    keys: Sequence[tuple[str | None, ...]]  #: Values of `KEYS`.
+    leads: Sequence[MadeLead]
+
+    def named(self) -> dict[str, set[str]]:
+        """Give all that the rows name."""
+        return {name: {value for key in self.keys if (value := key[at]) is not None} for at, name in enumerate(KEYS)}
+
+    def parted(self, known: KnownLeads, scorer: Scorer | None) -> "tuple[Fresh | None, Sequence[int]]":
+        """Part the rows whose leads are new from the others, which are to be decided one by one: those are given by their places.
+
+        Where the rules of scoring are others by now, all are to be decided.
+        """
+        if scorer is not None and not scorer.is_of(self.making.rules, self.making.campaign_id, self.making.criteria):
+            return None, range(len(self.keys))
+        emails = Counter(key[1] for key in self.keys)
+        crm_ids = Counter(key[2] for key in self.keys)
+        fresh: list[Placed] = []
+        others: list[int] = []
+        for place, (lead_id, email, crm_id) in enumerate(self.keys):
+            twice = (email is not None and emails[email] > 1) or (crm_id is not None and crm_ids[crm_id] > 1)
+            if lead_id is not None or twice or known.is_owned("email_key", email) or known.is_owned("crm_id", crm_id):
+                others.append(place)
+            else:
+                fresh.append((place, email, crm_id, self.leads[place]))
+        return Fresh(fresh, self.making) if fresh else None, others
+
+
+@dataclass(frozen=True, slots=True)
+class Fresh:
+    """Rows of a batch whose leads are new, and share nothing that a lead is known by with any other row or lead."""
+
+    leads: Sequence[Placed]
+    making: Making
+
+    def joined(self, work: Work) -> list[dict[str, Any]]:
+        """Give their places in the campaign that they join."""
+        if self.making.campaign_id is None:
+            return []
+        alike = {"workspace_id": work.workspace, "campaign_id": self.making.campaign_id, "lead_created_at": work.now, "joined_at": work.now}
+        return [{**alike, "lead_id": made.id, "quality_score": made.score} for *_, made in self.leads]
+
+
+async def insert_leads(work: Work, fresh: Fresh, others: Sequence[dict[str, Any]]) -> bool:
+    """Write them and `others`, rows of new leads of the same file, in the order of every transaction; False: a race was lost."""
+    making = fresh.making
+    columns = making.columns
+    scored = {"score_computed_at": work.now, "score_rules_version": making.rules.version} if making.rules is not None else {}
+    same = {
+        "workspace_id": work.workspace,
+        "status": LeadStatus.NEW.value,
+        "attributes": {},
+        "created_at": work.now,
+        "updated_at": work.now,
+        "score_stale": UNSCORED["score_stale"],
+        **scored,
+    }
+    rows = [(key or "", crm_id or "", made.row) for _, key, crm_id, made in fresh.leads]
+    for other in others:
+        row = packed(LEAD, [other], columns, postgres=work.postgres)[1:-1].encode()
+        rows.append((other["email_key"] or "", other["crm_id"] or "", row))
+    rows.sort()
+    alike = {name: value for name, value in same.items() if name not in columns}
+    written = await work.beside(insert_packed(work.connection, LEAD, columns, [row for *_, row in rows], alike, ignore=True))
+    return written == len(rows)
+
+
+async def record_among(work: Work, fresh: Fresh, told: list[dict[str, Any]], places: Sequence[int]) -> None:
+    """Tell the log of them and of what else their batch did: rows of the log, `unnumbered`, each with its place in the batch."""
+    turns = [(place, False, at) for at, place in enumerate(places)] + [(place, True, at) for at, (place, *_) in enumerate(fresh.leads)]
+    alike = unnumbered(work, Entry(ActivityKind.LEAD_CREATED))
+    close = b"}" if work.postgres else b"]"
+    rows: list[bytes] = []
+    numbers: dict[str, int] = {}
+    for sequence, (_, new, at) in enumerate(sorted(turns), await numbered(work, len(turns))):
+        if new:
+            made = fresh.leads[at][-1]
+            rows.append(b"%b%d%b" % (made.logged, sequence, close))
+            numbers[made.id] = sequence
+        else:
+            told[at]["sequence"] = sequence
+    same = {name: value for name, value in alike.items() if name not in LOGGED and value is not None}
+    await work.beside(insert_packed(work.connection, ACTIVITY, LOGGED, rows, same))
+    await insert_rows(work.connection, ACTIVITY, told)
+
+    def everything() -> list[dict[str, Any]]:
+        new = [{**alike, "id": made.activity_id, "lead_id": made.id, "sequence": numbers[made.id]} for *_, made in fresh.leads]
+        return sorted(told + new, key=itemgetter("sequence"))
+
+    await set_off(work, everything)

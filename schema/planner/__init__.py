@@ -3,7 +3,7 @@
 plans       the way in: finds or compiles the plan of a root field, binds, runs, shapes
 roots       the statement of a root field
 compiler    walks the selection with graphql-core's collector and builds the statement
-connections one page of a list, as JSON or as columns that `shapes` makes objects of
+connections one page of a list, as JSON; `columns` as columns that `shapes` makes objects of
 arrays      a page as columns, for files
 lists       what a list is made of: rows, conditions, the table between
 pages       how many, from where, in which order; keysets

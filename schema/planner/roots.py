@@ -18,8 +18,9 @@ from app.rules.ids import PREFIXES, prefix_of
 from app.tables import Lead
 from schema.planner import bindings as b
 from schema.planner.arrays import columns
+from schema.planner.columns import Columns
 from schema.planner.compiler import LISTS, Arguments, Compiler, Details, Document, ListField, ahead
-from schema.planner.connections import Connection, Finish
+from schema.planner.connections import Finish
 from schema.planner.dialects import Expression, Kind, Leaf
 from schema.planner.origins import BindValues
 from schema.planner.postgres import POSTGRES
@@ -68,7 +69,7 @@ class Root:
         if type(spec) in LISTS:
             list_field = ListField(spec, type_, self.details, args, None)
             if self.postgres and isinstance(spec, b.Many):
-                return Connection(self.on, list_field).columns()
+                return Columns(self.on, list_field).columns()
             return self._single(LISTS[type(spec)](self.on, list_field))
         row, inside = self.on.scope.table(spec.model if isinstance(spec, b.ById | b.Own) else Lead)
         chosen = sa.select().select_from(row).where(inside)

@@ -3,9 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-import orjson
 import sqlalchemy as sa
-from orjson import Fragment
 
 from schema.planner import bindings as b
 from schema.planner import pages, shapes
@@ -28,7 +26,7 @@ class Columns(Connection):
         for key, chosen in self.selected.items():
             name, at = chosen[0].node.name.value, f"{self.args.path}.{key}"
             if name == "nodes":
-                made[key] = shapes.each(shaper(self._placed(self.on.fields(self.node_type, chosen, cut, at), columns)))
+                made[key] = shapes.each(self._node_shaper(chosen, cut, at, columns))
             elif name == "edges":
                 made[key] = shapes.each(self._edge_shaper(chosen, cut, at, columns))
             elif name == "pageInfo":
@@ -40,7 +38,9 @@ class Columns(Connection):
             else:
                 made[key] = shapes.constant(self.type.name)
         single = single or bool(self.on.guards)
-        here = self._place_one(Leaf(cut.c.id), columns)
+        here = next((place for place, column in enumerate(columns) if column is cut.c.id), None)
+        if here is None:
+            here = self._place_one(Leaf(cut.c.id), columns)
         guard = self._place_one(Leaf(sa.or_(*self.on.guards)), columns) if self.on.guards else None
         # A page without rows still has a count: one row at least.
         source = sa.select(number(1).label("one")).subquery().outerjoin(cut, sa.true()) if single else cut
@@ -51,14 +51,14 @@ class Columns(Connection):
         def finish(rows: list[Any], values: BindValues) -> Any:
             if guard is not None and rows[0][guard]:
                 raise ahead(guarded)
-            found = [row for row in rows if row[here] is not None] if single else rows
+            found = [] if single and rows[0][here] is None else rows
             most = size.get(values.variables)
             more_ahead = len(found) > most
             found = found[:most]
             if backward:
                 found.reverse()
             page = Page(rows, more_ahead, given.get(values.variables) if given else None)
-            return Fragment(orjson.dumps({key: shape(found, page) for key, shape in made.items()}, option=orjson.OPT_UTC_Z))
+            return shapes.written({key: shape(found, page) for key, shape in made.items()})
 
         return sa.select(*[column.label(f"c{place}") for place, column in enumerate(columns)]).select_from(source), finish
 
@@ -66,8 +66,12 @@ class Columns(Connection):
         columns.append(self.on.dialect.outermost(leaf))
         return len(columns) - 1
 
-    def _placed(self, fields: dict[str, Leaf], columns: list[Expression]) -> list[tuple[str, int, bool]]:
-        return [(key, self._place_one(leaf, columns), leaf.is_json) for key, leaf in fields.items()]
+    def _node_shaper(self, details: Details, cut: b.Row, path: str, columns: list[Expression]) -> Shape:
+        """Take an object's fields as columns; where some are written as JSON anyway, the whole object."""
+        fields = self.on.fields(self.node_type, details, cut, path)
+        if any(leaf.kind is Kind.TREE for leaf in fields.values()):
+            return shapes.whole(self._place_one(Leaf(self.on.dialect.inline(fields, cut), Kind.TREE), columns))
+        return shaper([(key, self._place_one(leaf, columns), leaf.is_json) for key, leaf in fields.items()])
 
     def _edge_shaper(self, details: Details, cut: b.Row, path: str, columns: list[Expression]) -> Shape:
         type_ = self._inner(self.type, "edges")
@@ -75,7 +79,7 @@ class Columns(Connection):
         for key, chosen in self.on.document.collect(type_, details).items():
             name = chosen[0].node.name.value
             if name == "node":
-                made[key] = shaper(self._placed(self.on.fields(self.node_type, chosen, cut, f"{path}.{key}"), columns))
+                made[key] = self._node_shaper(chosen, cut, f"{path}.{key}", columns)
             elif name == "cursor":
                 made[key] = shapes.at(self._place_one(Leaf(self.cursor_of(cut)), columns))
             else:

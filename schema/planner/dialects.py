@@ -1,7 +1,7 @@
 """What differs between SQLite and PostgreSQL when the database writes JSON.
 
 SQLite writes it all the way: its driver is slow with rows. PostgreSQL is slow at `json_build_object` and quick with rows:
-the outer level comes as columns, nested levels as rows that are turned into JSON whole (`row_to_json`, `json_agg(row)`).
+a flat outer level comes as columns, whatever has levels below it as rows that are turned into JSON whole (`row_to_json`).
 This is what both can; each does it in a file of its own, `sqlite.py` and `postgres.py`.
 """
 

@@ -69,13 +69,13 @@ class Postgres(Dialect):
         return sa.cast(whole.concat(text("}")), postgresql.JSON)
 
     def gathered(self, items: Expression, keep: Expression | None = None) -> Expression:
-        # Objects that were spelled out are JSON already, which the database would set apart by ", ".
+        # `json_agg` would put ", " and line feeds between them, which somebody would have to take out again. Objects that were spelled
+        # out are JSON already, and an array of such is not joined by commas alone either.
         spelled = isinstance(items.type, postgresql.JSON)
-        array: Any = sa.func.string_agg(sa.cast(items, sa.Text), text(",")) if spelled else sa.func.json_agg(items)
+        array: Any = sa.func.string_agg(sa.cast(items, sa.Text), text(",")) if spelled else sa.func.array_agg(items)
         if keep is not None:
             array = array.filter(keep)
-        if spelled:
-            array = sa.cast(text("[").concat(array).concat(text("]")), postgresql.JSON)
+        array = sa.cast(text("[").concat(array).concat(text("]")), postgresql.JSON) if spelled else sa.func.array_to_json(array)
         return sa.func.coalesce(array, sa.literal_column("'[]'::json"))
 
     def read(self, written: Expression) -> Expression:

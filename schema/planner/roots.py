@@ -24,7 +24,7 @@ from schema.planner.connections import Finish
 from schema.planner.dialects import Expression, Kind, Leaf
 from schema.planner.origins import BindValues
 from schema.planner.postgres import POSTGRES
-from schema.planner.shapes import compact, shaper
+from schema.planner.shapes import compact, shaper, written
 from schema.planner.sqlite import SQLITE
 
 #: The name under which the ids of a reply's objects stand among the variables; no document can have it.
@@ -121,7 +121,7 @@ class Root:
                 return None
             if guarded and rows[0][-1]:
                 raise ahead(guarded)
-            return Fragment(orjson.dumps(shape(rows[0]), option=orjson.OPT_UTC_Z))
+            return written(shape(rows[0]))
 
         return query.add_columns(*columns), finish
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import orjson
 from orjson import Fragment
 
 Shape = Callable[[Any], Any]
@@ -17,13 +18,26 @@ class Page:
         self.all, self.ahead, self.given = rows, ahead, given
 
 
+#: What PostgreSQL puts between the elements of an array; no string of JSON can hold a line feed.
+_BETWEEN = b", \n "
+
+
 def compact(written_json: str | None) -> Fragment | None:
-    """Hand JSON of PostgreSQL through; between the elements of an array it puts a line feed, which no string can hold."""
-    return None if written_json is None else Fragment(written_json.replace(", \n ", ",").encode())
+    """Hand JSON of PostgreSQL through, with nothing between the elements of an array."""
+    return None if written_json is None else _compact(written_json.encode())
+
+
+def written(value: Any) -> Fragment:
+    """Write what shapes made. The JSON of PostgreSQL inside it is made compact here, at once."""
+    return _compact(orjson.dumps(value, option=orjson.OPT_UTC_Z))
+
+
+def _compact(text: bytes) -> Fragment:
+    return Fragment(b",".join(text.split(_BETWEEN)) if b"\n" in text else text)  # a quarter quicker than to replace
 
 
 def shaper(fields: list[tuple[str, int, bool]]) -> Shape:
-    """Make the function that turns a driver's row into an object: key, place, and whether the value is JSON already."""
+    """Make the function that turns a driver's row into what `written` takes: key, place, and whether the value is JSON already."""
     keys = [key for key, _, _ in fields]
     places = [place for _, place, _ in fields]
     trees = [key for key, _, is_json in fields if is_json]
@@ -33,10 +47,16 @@ def shaper(fields: list[tuple[str, int, bool]]) -> Shape:
         # Where the fields are the row's first columns it need not be cut, which would copy it.
         out = dict(zip(keys, row if first == 0 else row[first:last], strict=False))
         for key in trees:
-            out[key] = compact(out[key])
+            if (text := out[key]) is not None:
+                out[key] = Fragment(text)
         return out
 
     return shape
+
+
+def whole(place: int) -> Shape:
+    """Take an object that PostgreSQL wrote."""
+    return lambda row: Fragment(row[place])
 
 
 def each(shape: Shape) -> Callable[[list[Any], Page], Any]:

@@ -38,7 +38,7 @@ from app.http import answers
 from app.http.answers import JSON, Answer
 from app.http.bodies import BodyTooLarge, BodyTooSlow, ClientLeft, read_body, read_json
 from app.http.checks import Checks, Document, Operation
-from app.http.compression import SMALLEST, accepts_gzip, gzipped
+from app.http.compression import SMALLEST, choose_coding, packed
 from app.http.connections import Connections
 from app.http.heads import Heads
 from app.http.one_write import whole_answer
@@ -152,9 +152,9 @@ class GraphQLEndpoint:
             answer = answers.refusal(answers.unexpected(error, request_id), request_id, _plain(media_type))
         if len(answer.body) >= SMALLEST:
             answer.headers["vary"] = "accept-encoding"
-            if accepts_gzip(",".join(headers.getlist("accept-encoding"))):
-                answer.body = await gzipped(answer.body)
-                answer.headers["content-encoding"] = "gzip"
+            if (coding := choose_coding(",".join(headers.getlist("accept-encoding")))) is not None:
+                answer.body = await packed(answer.body, coding)
+                answer.headers["content-encoding"] = coding
         await answer.send(send, request_id, whole=whole_answer(scope))
 
     async def _answer(

@@ -3,30 +3,31 @@
 import asyncio
 import signal
 import threading
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from types import FrameType
 from typing import Any
 
 from starlette.applications import Starlette
-from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app import logs, migrations
 from app.database import Database
 from app.errors import BadRequest, Code, LeadgraphError
 from app.http import answers
+from app.http.at_once import AtOnce
 from app.http.callers import Callers
 from app.http.endpoint import GraphQLEndpoint
 from app.http.files import file_routes
 from app.http.health import health_routes
 from app.http.pages import explorer_routes
 from app.http.sockets import Sockets
+from app.http.wall import Wall
 from app.settings import QUERIES, Settings
 from app.worker import work
 from schema.graph import document, graph
@@ -72,6 +73,7 @@ def build(settings: Settings | None = None, *, migrate: bool = True) -> Starlett
     app = Service(
         Wall(endpoint),
         Sockets(endpoint),
+        AtOnce(endpoint, callers),
         routes=[
             Route("/", lambda _: RedirectResponse("/explorer")),
             *explorer_routes(QUERIES),
@@ -142,9 +144,11 @@ class Service(Starlette):
     What goes to `/graphql` passes by Starlette's routes and middleware, which take longer than some answers.
     """
 
-    def __init__(self, graphql: ASGIApp, sockets: ASGIApp, **options: Any) -> None:
+    def __init__(self, graphql: ASGIApp, sockets: ASGIApp, at_once: AtOnce, **options: Any) -> None:
         super().__init__(**options)
         self.graphql, self.sockets = graphql, sockets
+        #: What our server asks first (`OneWrite`); behind another one nobody does.
+        self.at_once = at_once
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -154,51 +158,3 @@ class Service(Starlette):
             await self.sockets(scope, receive, send)
         else:
             await super().__call__(scope, receive, send)
-
-
-class Wall:
-    """Around everything: refuses what is not one well-formed HTTP request, and masks what nobody expected."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, once its headers leave no doubt what it is."""
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
-        if wrong := _doubt(scope["headers"], scope["http_version"]):
-            request_id = answers.request_id(Headers(scope=scope))
-            refused = answers.refusal(wrong, request_id)
-            refused.headers["connection"] = "close"
-            await refused.send(send, request_id)
-            return
-        started = False
-
-        async def sending(message: Message) -> None:
-            nonlocal started
-            started = True
-            await send(message)
-
-        try:
-            await self.app(scope, receive, sending)
-        except Exception as error:
-            request_id = answers.request_id(Headers(scope=scope))
-            masked = answers.refusal(answers.unexpected(error, request_id), request_id)
-            if started:
-                raise  # half an answer is out: the server hangs up
-            await masked.send(send, request_id)
-
-
-def _doubt(headers: Iterable[tuple[bytes, bytes]], version: str) -> LeadgraphError | None:
-    """Two readers of such a request, a proxy and this server, might each see another one in it (RFC 9112, 3.2 and 6.3)."""
-    hosts = lengths = encodings = 0
-    for name, _ in headers:
-        hosts += name == b"host"
-        lengths += name == b"content-length"
-        encodings += name == b"transfer-encoding"
-    if hosts > 1 or (hosts == 0 and version == "1.1"):
-        return BadRequest("Send exactly one Host header.")
-    if lengths > 1 or (lengths and encodings):
-        return BadRequest("Send one Content-Length, or Transfer-Encoding, not both.")
-    return None

@@ -1,7 +1,8 @@
 """Look-ups that are asked for at the same time go to the database together: a round trip costs more than finding a row does.
 
-Nobody waits for company: who comes first asks alone. Those who come while a statement of the kind is under way are found together by
-the next one, so that a busier service does less for each request. It is the group commit of databases, for reading.
+Nobody waits for company: what is asked for in one turn of the loop goes at its end. Those who come while a statement of the kind is
+under way are found together by the next one, so that a busier service does less for each request. It is the group commit of databases,
+for reading.
 """
 
 import asyncio
@@ -19,8 +20,8 @@ logger = structlog.get_logger("leadgraph.database")
 _MOST = 200
 
 Run = Callable[[str, Sequence[Any]], Awaitable[list[Any]]]
-#: A key, and who waits for its row: the rows of that key, or None where each has to ask alone.
-_Waiting = tuple[Any, asyncio.Future[list[Any] | None]]
+#: Told the rows of a key, or what was refused; of neither, that each had better ask alone.
+Told = Callable[[list[Any] | None, LeadgraphError | None], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,53 +41,60 @@ class LookUps:
 
     def __init__(self, run: Run) -> None:
         self._run = run
-        #: By kind of which a statement is under way, who waits for the next one.
-        self._waiting: dict[tuple[str, Any], list[_Waiting]] = {}
+        #: By kind of which a statement is under way, or about to be, the keys of the next one and who wants to be told.
+        self._waiting: dict[tuple[str, Any], list[tuple[Any, Told]]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def rows(self, look_up: LookUp, binds: Sequence[Any]) -> list[Any]:
         """Give the row that has the key, in a list, or an empty one."""
+        mine: asyncio.Future[list[Any] | None] = asyncio.get_running_loop().create_future()
+
+        def told(rows: list[Any] | None, refused: LeadgraphError | None) -> None:
+            if mine.done():  # a client that left
+                return
+            if refused is None:
+                mine.set_result(rows)
+            else:
+                mine.set_exception(type(refused)(refused.message))
+
+        self.ask(look_up, binds, told)
+        found = await mine
+        return await self._run(look_up.one, binds) if found is None else found
+
+    def ask(self, look_up: LookUp, binds: Sequence[Any], told: Told) -> None:
+        """Have somebody told of the row that has the key."""
         kind = (look_up.many, binds[1 - look_up.place])  # the other bind is the workspace: a statement asks in one alone
         waiting = self._waiting.get(kind)
-        if waiting is not None:
-            mine: asyncio.Future[list[Any] | None] = asyncio.get_running_loop().create_future()
-            waiting.append((binds[look_up.place], mine))
-            found = await mine
-            return await self._run(look_up.one, binds) if found is None else found
-        self._waiting[kind] = []
+        if waiting is None:
+            self._waiting[kind] = [(binds[look_up.place], told)]
+            task = asyncio.create_task(self._answer(kind, look_up))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        else:
+            waiting.append((binds[look_up.place], told))
+
+    async def _answer(self, kind: tuple[str, Any], look_up: LookUp) -> None:
+        """Run statements of a kind, one after the other, for as long as somebody waits."""
         try:
-            return await self._run(look_up.one, binds)
+            while waiting := self._waiting[kind]:
+                self._waiting[kind] = waiting[_MOST:]
+                await self._together(kind[1], look_up, waiting[:_MOST])
         finally:
-            self._next(kind, look_up)
+            for _, told in self._waiting.pop(kind):  # cut off: there is nobody any more who would
+                told(None, None)
 
-    def _next(self, kind: tuple[str, Any], look_up: LookUp) -> None:
-        """Begin the next statement of a kind, for those who wait and are still there."""
-        waiting = [each for each in self._waiting[kind] if not each[1].done()]
-        if not waiting:
-            del self._waiting[kind]
-            return
-        self._waiting[kind] = waiting[_MOST:]
-        task = asyncio.create_task(self._together(kind, look_up, waiting[:_MOST]))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _together(self, kind: tuple[str, Any], look_up: LookUp, asked: list[_Waiting]) -> None:
-        found: dict[Any, Any] | None = None
-        refused: LeadgraphError | None = None
+    async def _together(self, other: Any, look_up: LookUp, asked: list[tuple[Any, Told]]) -> None:
         keys = [key for key, _ in asked]
+        sql, bound = (look_up.many, keys) if len(keys) > 1 else (look_up.one, keys[0])
+        found: dict[Any, list[Any]] | None = None
+        refused: LeadgraphError | None = None
         try:
-            rows = await self._run(look_up.many, [keys, kind[1]] if look_up.place == 0 else [kind[1], keys])
-            found = {row[-1]: row for row in rows}
+            rows = await self._run(sql, [bound, other] if look_up.place == 0 else [other, bound])
+            found = {row[-1]: [row] for row in rows} if len(keys) > 1 else {keys[0]: rows}
         except LeadgraphError as error:
             refused = error
         except Exception as error:  # noqa: BLE001  (each asks alone then, and tells what went wrong)
             logger.warning("look_ups.failed", error=type(error).__name__, asked=len(asked))
         finally:
-            for key, waiting in asked:
-                if waiting.done():  # a client that left
-                    continue
-                if refused is not None:
-                    waiting.set_exception(type(refused)(refused.message))
-                else:
-                    waiting.set_result(None if found is None else [found[key]] if key in found else [])
-            self._next(kind, look_up)
+            for key, told in asked:
+                told(None if found is None else found.get(key, []), refused)

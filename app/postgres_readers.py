@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy.engine import URL
 
 from app.errors import TookTooLong, Unavailable
-from app.look_ups import LookUp, LookUps
+from app.look_ups import LookUp, LookUps, Told
 from app.readers import CheckedOut, Readers, Reading
 
 try:
@@ -42,6 +42,17 @@ class PostgresReaders(Readers):
     def reading(self, *, snapshot: bool = False) -> AbstractAsyncContextManager[Reading]:
         """Check a connection out; what reads one statement at a time has one for as long as each takes."""
         return super().reading(snapshot=True) if snapshot else self._one_by_one
+
+    def quick(self, sql: str, look_up: LookUp | None) -> bool:
+        """Tell whether it is a look-up: these go together."""
+        return look_up is not None
+
+    def ask(self, sql: str, look_up: LookUp | None, binds: Sequence[Any], told: Told) -> bool:
+        """Have somebody told of a look-up's row."""
+        if look_up is None:
+            return False
+        self.look_ups.ask(look_up, binds, told)
+        return True
 
     async def take(self, *, snapshot: bool) -> "_PostgresReading":
         """Take an idle connection, or open one."""

@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.deadlines import Deadlines
 from app.errors import Unavailable
-from app.look_ups import LookUp
+from app.look_ups import LookUp, Told
 
 #: How long a request waits for a free reader before it is told that the service is busy.
 _PATIENCE = 10.0
@@ -57,6 +57,14 @@ class Readers(ABC):
             await self.deadlines.within(_PATIENCE, self._free.acquire())
         except TimeoutError as error:
             raise Unavailable from error
+
+    @abstractmethod
+    def quick(self, sql: str, look_up: LookUp | None) -> bool:
+        """Tell whether a statement may be asked for by `ask`."""
+
+    @abstractmethod
+    def ask(self, sql: str, look_up: LookUp | None, binds: Sequence[Any], told: Told) -> bool:
+        """Have somebody told of a statement's rows, now or soon; False where nobody will be."""
 
     def end_turn(self) -> None:
         """Let the next one in."""

@@ -10,7 +10,7 @@ from typing import Any
 import aiosqlite
 
 from app.errors import QueryTooComplex, TookTooLong, Unavailable
-from app.look_ups import LookUp
+from app.look_ups import LookUp, Told
 from app.readers import CheckedOut, Readers, Reading, cursor_text
 
 #: Steps of SQLite's machine that a statement may take in the loop's own thread: about a millisecond. A page of 50 rows takes some
@@ -94,6 +94,18 @@ class SqliteReaders(Readers):
         if len(self._long) > _LONG_KEPT:
             self._long.popitem(last=False)
         return None
+
+    def quick(self, sql: str, look_up: LookUp | None) -> bool:
+        """Tell whether a statement is not known to be long."""
+        return sql not in self._long
+
+    def ask(self, sql: str, look_up: LookUp | None, binds: Sequence[Any], told: Told) -> bool:
+        """Tell a statement's rows now; False where it came to no end in its steps."""
+        rows = self.try_at_once(sql, binds)
+        if rows is None:
+            return False
+        told(rows, None)
+        return True
 
     def _open_at_once(self) -> sqlite3.Connection:
         try:

@@ -28,13 +28,15 @@ from graphql.execution.collect_fields import FragmentDetails, collect_fields
 from graphql.execution.values import VariableValues, get_variable_values
 from orjson import Fragment
 
+from app.actions.work import Caller
 from schema.context import Context
 from schema.documents import Document
 from schema.latest import Latest
 from schema.planner import compiler
 from schema.planner.arrays import Columns
 from schema.planner.compiler import Details
-from schema.planner.plans import Plans
+from schema.planner.origins import BindValues
+from schema.planner.plans import Plan, Plans
 
 #: Types of whose values none is refused or changed, beyond the range of an `Int`.
 _PLAIN: dict[Any, type] = {GraphQLString: str, GraphQLID: str, GraphQLInt: int, GraphQLBoolean: bool}
@@ -69,6 +71,21 @@ class _Query:
                 return VariableValues({}, {name: variables[name] for name in plain})
         values = get_variable_values(schema, self.operation.variable_definitions or (), variables, max_errors=1)
         return values if isinstance(values, VariableValues) else None
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A query of one root field, and what its statement is to be run with."""
+
+    key: str
+    required: bool
+    plan: Plan
+    values: BindValues
+
+    def data(self, rows: list[Any]) -> dict[str, Fragment | None] | None:
+        """Give the `data` that the rows come to; None where only the long way can tell it."""
+        found = self.plan.finish(rows, self.values)
+        return {self.key: found} if type(found) is Fragment or (found is None and not self.required) else None
 
 
 class ShortWay:
@@ -107,6 +124,21 @@ class ShortWay:
         [field] = query.fields
         view = compiler.Document(self.schema, query.operation, query.fragments, values)
         return await self.plans.columns(view, field.details, field.key, context.caller, context.reading)
+
+    def plan(
+        self, document: Document, operation_name: str | None, variables: dict[str, Any], caller: Caller, *, postgres: bool
+    ) -> "Planned | None":
+        """Give what answers a query of one root field that was asked before in this shape; None for any other."""
+        query = self._query(document, operation_name)
+        if query is None or len(query.fields) != 1:
+            return None
+        values = query.coerced(self.schema, variables)
+        if values is None:
+            return None
+        [field] = query.fields
+        view = compiler.Document(self.schema, query.operation, query.fragments, values)
+        found = self.plans.known(view, field.key, caller, postgres=postgres)
+        return None if found is None else Planned(field.key, field.required, *found)
 
     def _query(self, document: Document, operation_name: str | None) -> _Query | None:
         return self._queries.of((document.text, operation_name), lambda: self._read(document, operation_name))

@@ -34,6 +34,7 @@ def serve(app: Starlette) -> Iterator[str]:
         ws="websockets-sansio",
         ws_max_size=65_536,
         ws_per_message_deflate=False,
+        proxy_headers=False,
         lifespan="on",
     )
     server = uvicorn.Server(config)

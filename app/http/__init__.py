@@ -12,5 +12,6 @@ sockets         GraphQL over WebSocket                                streams   
   live            one read for all that wait for the same
 files           downloads: exports, rejected rows
 pages           the explorer                                          health      /livez and /readyz
-one_write       uvicorn's protocol, each answer in one write
+one_write       uvicorn's protocol, each answer in one write        at_once     what is answered without a task
+wall            around everything: well-formed requests, masked errors
 """

@@ -71,7 +71,12 @@ class ValidationFailed(LeadgraphError):
 def request_id(headers: Headers) -> str:
     """Give the request's id: the one it brings, if it is harmless to log and to send back, else a new one."""
     given = headers.get("x-request-id", "")
-    return given if given and _REQUEST_ID.fullmatch(given) else f"req_{_PROCESS}{next(_REQUESTS):08x}"
+    return given if given and _REQUEST_ID.fullmatch(given) else new_request_id()
+
+
+def new_request_id() -> str:
+    """Give a request's id where it brings none."""
+    return f"req_{_PROCESS}{next(_REQUESTS):08x}"
 
 
 @dataclass(slots=True)
@@ -85,14 +90,19 @@ class Answer:
     #: Whether GraphQL ran: what it came to is a result, whatever its errors.
     executed: bool = False
 
+    def send_whole(self, whole: Whole, request: str) -> bool:
+        """Write it in one piece, or tell that it must go by ASGI's messages."""
+        if "connection" in self.headers:
+            return False
+        head = _HEAD % (self.media_type.encode(), len(self.body), request.encode())
+        if self.headers:
+            head += b"".join([b"%s: %s\r\n" % (name.encode(), value.encode()) for name, value in self.headers.items()])
+        return whole(self.status, head, self.body)
+
     async def send(self, send: Send, request: str, *, more: bool = False, whole: Whole | None = None) -> None:
         """Write it, by `whole` where the server has it. With `more` the response is not ended yet, though all its bytes are out."""
-        if whole is not None and "connection" not in self.headers:
-            head = _HEAD % (self.media_type.encode(), len(self.body), request.encode())
-            if self.headers:
-                head += b"".join([b"%s: %s\r\n" % (name.encode(), value.encode()) for name, value in self.headers.items()])
-            if whole(self.status, head, self.body):
-                return
+        if whole is not None and self.send_whole(whole, request):
+            return
         headers = [
             (b"content-type", b"%s; charset=utf-8" % self.media_type.encode()),
             (b"content-length", b"%d" % len(self.body)),

@@ -59,15 +59,19 @@ class Callers:
         Raises Unauthenticated, or BadRequest where a token's user is in several workspaces and `X-Workspace` names none.
         A key belongs to one workspace, whatever `X-Workspace` says.
         """
-        credential = _credential(headers)
-        slug = None if credential.startswith("lg_") else _header(headers, "x-workspace")
-        # Hashed, so that no list of valid keys lies in memory.
-        name = hashlib.sha256(f"{slug or ''}\0{credential}".encode()).digest()
+        name, credential, slug = named(headers)
         answer = self._known.get(name) or self._strangers.get(name)
         if answer is None or time.monotonic() >= answer.until:
             return await self._once(name, self._look_up(name, credential, slug))
         if isinstance(answer.caller, LeadgraphError):
             raise answer.caller.with_traceback(None)
+        return answer.caller
+
+    def known(self, name: bytes) -> Caller | None:
+        """Tell who was found by what `named` gave, as long as that holds; None where nobody was, or not lately."""
+        answer = self._known.get(name)
+        if answer is None or time.monotonic() >= answer.until or isinstance(answer.caller, LeadgraphError):
+            return None
         return answer.caller
 
     async def _once(self, name: bytes, look_up: Coroutine[Any, Any, Caller]) -> Caller:
@@ -165,6 +169,14 @@ class Callers:
     async def close(self) -> None:
         """Wait for what is written beside the requests."""
         await asyncio.gather(*self._noting, self.tokens.close())
+
+
+def named(headers: Headers) -> tuple[bytes, str, str | None]:
+    """Give the key or token that the headers hold, the workspace that they name beside it, and what both are remembered by."""
+    credential = _credential(headers)
+    slug = None if credential.startswith("lg_") else _header(headers, "x-workspace")
+    # Hashed, so that no list of valid keys lies in memory.
+    return hashlib.sha256(f"{slug or ''}\0{credential}".encode()).digest(), credential, slug
 
 
 def _credential(headers: Headers) -> str:

@@ -6,6 +6,9 @@ import zlib
 from collections.abc import Callable, Mapping
 
 from backports import zstd
+from starlette.datastructures import Headers
+
+from app.http.answers import Answer
 
 #: Bytes below which packing saves nothing worth its time.
 SMALLEST = 1_024
@@ -55,7 +58,13 @@ def _qualities(accept_encoding: str) -> dict[str, float]:
     return found
 
 
-async def packed(body: bytes, coding: str) -> bytes:
-    """Pack a body."""
-    pack = CODINGS[coding]
-    return await asyncio.to_thread(pack, body) if len(body) > LARGE else pack(body)
+async def pack(answer: Answer, headers: Headers) -> None:
+    """Make a long answer smaller, for whoever takes it so."""
+    if len(answer.body) < SMALLEST:
+        return
+    answer.headers["vary"] = "accept-encoding"
+    coding = choose_coding(",".join(headers.getlist("accept-encoding")))
+    if coding is not None:
+        coded = CODINGS[coding]
+        answer.body = await asyncio.to_thread(coded, answer.body) if len(answer.body) > LARGE else coded(answer.body)
+        answer.headers["content-encoding"] = coding

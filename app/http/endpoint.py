@@ -38,7 +38,7 @@ from app.http import answers
 from app.http.answers import JSON, Answer
 from app.http.bodies import BodyTooLarge, BodyTooSlow, ClientLeft, read_body, read_json
 from app.http.checks import Checks, Document, Operation
-from app.http.compression import SMALLEST, choose_coding, packed
+from app.http.compression import pack
 from app.http.connections import Connections
 from app.http.heads import Heads
 from app.http.one_write import whole_answer
@@ -57,6 +57,8 @@ from schema.scalars import WithFiles
 
 logger = structlog.get_logger("leadgraph.http")
 
+#: In a request's scope: it has been counted already.
+COUNTED = "leadgraph.counted"
 #: A deadlock or a serialization failure reruns the whole request: nothing has left the house yet.
 RERUNS = 3
 #: Seconds in which a client that sends too much may go on sending, so that it gets to read why it is refused.
@@ -150,11 +152,7 @@ class GraphQLEndpoint:
             answer = answers.refusal(error, request_id, _plain(media_type))
         except Exception as error:  # noqa: BLE001  (logged, and masked)
             answer = answers.refusal(answers.unexpected(error, request_id), request_id, _plain(media_type))
-        if len(answer.body) >= SMALLEST:
-            answer.headers["vary"] = "accept-encoding"
-            if (coding := choose_coding(",".join(headers.getlist("accept-encoding")))) is not None:
-                answer.body = await packed(answer.body, coding)
-                answer.headers["content-encoding"] = coding
+        await pack(answer, headers)
         await answer.send(send, request_id, whole=whole_answer(scope))
 
     async def _answer(
@@ -164,7 +162,8 @@ class GraphQLEndpoint:
         if not by_get and scope["method"] != "POST":
             raise MethodNotAllowed
         caller = await self.identify(headers)
-        self.rates.count(caller.workspace_id)
+        if COUNTED not in scope:
+            self.rates.count(caller.workspace_id)
         if media_type is None:
             raise NotAcceptable
         if not by_get and is_multipart(headers):

@@ -6,9 +6,11 @@ dropped with every request.
 """
 
 import asyncio
+from collections.abc import Callable
 from functools import partial
 from typing import Any, Protocol
 
+from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 #: Bytes that are held back at most until the loop has its turn.
@@ -35,8 +37,27 @@ def whole_answer(scope: Any) -> Whole | None:
     return found
 
 
+class AnswersAtOnce(Protocol):
+    """Answers a request whose body is there, now or soon, or calls `instead`, or tells that the request is to be begun."""
+
+    def __call__(self, scope: Any, body: bytes, connection: Any, whole: Whole, instead: Callable[[], None]) -> bool:
+        """Answer it, or not."""
+
+
 class OneWrite(HttpToolsProtocol):
-    """Uvicorn's protocol on a transport that gathers."""
+    """Uvicorn's protocol on a transport that gathers.
+
+    An application may have an `at_once`: what it answers needs no task of its own.
+    """
+
+    def __init__(self, config: Config, *args: Any, **kwargs: Any) -> None:
+        super().__init__(config, *args, **kwargs)
+        self._at_once: AnswersAtOnce | None = getattr(config.loaded_app, "at_once", None)
+        #: What `at_once` remembers of this connection.
+        self.remembered: Any = None
+        #: A request whose body is still coming in, in the piece of bytes that is being read.
+        self._begun: tuple[RequestResponseCycle, Any] | None = None
+        self._reading = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin a connection."""
@@ -48,6 +69,43 @@ class OneWrite(HttpToolsProtocol):
         super().on_headers_complete()
         if self.cycle is not before:  # it is no socket
             self.scope["extensions"] = {WHOLE: partial(_write_whole, self.cycle)}  # type: ignore[dict-item]
+
+    def data_received(self, data: bytes) -> None:
+        """Read what came in; a request of which more is to come begins now."""
+        self._reading = self._at_once is not None
+        try:
+            super().data_received(data)
+        finally:
+            self._reading = False
+            self._begin_task()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        if self._reading and cycle.more_body and cycle.keep_alive and not cycle.waiting_for_100_continue:
+            self._begun = (cycle, app)  # its body may be here in a moment
+        else:
+            super()._start_asgi_task(cycle, app)
+
+    def _begin_task(self) -> None:
+        if self._begun is not None:
+            (cycle, app), self._begun = self._begun, None
+            super()._start_asgi_task(cycle, app)
+
+    def on_message_complete(self) -> None:
+        """End a request's body: answer it at once, or begin its task."""
+        super().on_message_complete()
+        begun = self._begun
+        if begun is None or self._at_once is None or begun[0].more_body:
+            return
+        cycle, app = begun
+        whole = whole_answer(cycle.scope)
+        if whole is None or not self._at_once(cycle.scope, bytes(cycle.body), self, whole, partial(self._begin_instead, cycle, app)):
+            self._begin_task()
+        else:
+            self._begun = None
+
+    def _begin_instead(self, cycle: RequestResponseCycle, app: Any) -> None:
+        if not cycle.disconnected:
+            super()._start_asgi_task(cycle, app)
 
     def on_response_complete(self) -> None:
         """End a request: the next one of a pipeline, or wait for it."""

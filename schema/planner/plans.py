@@ -52,12 +52,16 @@ class Plan:
 
     async def run(self, reading: Reading, values: BindValues) -> Any:
         """Run it, and give JSON that is ready to be sent (or None)."""
+        binds = self.bound(values)
+        rows = await (reading.rows(self.sql, binds) if self.look_up is None else reading.row(self.look_up, binds))
+        return self.finish(rows, values)
+
+    def bound(self, values: BindValues) -> list[Any]:
+        """Make its binds, and check the values that it does without."""
         dialect = POSTGRES if self.postgres else SQLITE
         for check in self.checks:
             check.make(values)
-        binds = [dialect.bound(bind.make(values)) for bind in self.binds]
-        rows = await (reading.rows(self.sql, binds) if self.look_up is None else reading.row(self.look_up, binds))
-        return self.finish(rows, values)
+        return [dialect.bound(bind.make(values)) for bind in self.binds]
 
 
 @dataclass(slots=True)
@@ -91,11 +95,17 @@ class Plans:
     async def answer(self, document: Document, details: Details, path: str, caller: Caller, reading: Reading) -> Any:
         """Answer one root field of a query."""
         values = BindValues(document.variables.coerced, caller.workspace_id, caller, [])
-        key = self._key(document, path, caller, reading, None)
+        key = self._key(document, path, caller, reading.postgres, None)
         plan = self._find(key, values)
         if plan is None:
             plan = self._compile(key, values, Root(self.bindings, document, details, path, caller, reading.postgres, values))
         return await plan.run(reading, values)
+
+    def known(self, document: Document, path: str, caller: Caller, *, postgres: bool) -> tuple[Plan, BindValues] | None:
+        """Find the plan of a root field, where it was compiled before."""
+        values = BindValues(document.variables.coerced, caller.workspace_id, caller, [])
+        plan = self._find(self._key(document, path, caller, postgres, None), values)
+        return None if plan is None else (plan, values)
 
     async def objects(
         self, document: Document, details: Details, path: str, ids: Sequence[str], type_name: str, caller: Caller, reading: Reading
@@ -103,7 +113,7 @@ class Plans:
         """Read objects of one type by id, for the selection of a field of a reply: one statement for all."""
         values = BindValues({**document.variables.coerced, REPLY_IDS: list(ids)}, caller.workspace_id, caller, [])
         # The rows of a batch are no part of it: only what the selection of the reply itself depends on.
-        key = self._key(document, path, caller, reading, type_name, self._used(document, details, path))
+        key = self._key(document, path, caller, reading.postgres, type_name, self._used(document, details, path))
         plan = self._find(key, values)
         if plan is None:
             root = Root(self.bindings, document, details, path, caller, reading.postgres, values)
@@ -114,7 +124,7 @@ class Plans:
     async def columns(self, document: Document, details: Details, path: str, caller: Caller, reading: Reading) -> Columns:
         """Give a page of a root field that is a list, of which `nodes` alone is selected, with `first`, column by column."""
         values = BindValues(document.variables.coerced, caller.workspace_id, caller, [])
-        key = self._key(document, path, caller, reading, _COLUMNS)
+        key = self._key(document, path, caller, reading.postgres, _COLUMNS)
         plan = self._find(key, values)
         if plan is None:
             root = Root(self.bindings, document, details, path, caller, reading.postgres, values)
@@ -135,14 +145,14 @@ class Plans:
 
     @staticmethod
     def _key(
-        document: Document, path: str, caller: Caller, reading: Reading, type_name: str | None, used: frozenset[str] | None = None
+        document: Document, path: str, caller: Caller, postgres: bool, type_name: str | None, used: frozenset[str] | None = None
     ) -> tuple[Any, ...]:
         operation = document.operation
         text = operation.loc.source.body if operation.loc else ""
         name = operation.name.value if operation.name else None
         given = document.variables.coerced.items()
         shape = tuple((variable, shape_of(value)) for variable, value in given if used is None or variable in used)
-        return text, name, path, type_name, caller.role is Role.ADMIN, reading.postgres, shape
+        return text, name, path, type_name, caller.role is Role.ADMIN, postgres, shape
 
     def _find(self, key: tuple[Any, ...], values: BindValues) -> Plan | None:
         family = self._families.get(key)

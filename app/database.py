@@ -112,6 +112,7 @@ def _postgres_engine(url: URL, settings: Settings) -> AsyncEngine:
         pool_timeout=settings.request_seconds,
         pool_pre_ping=True,
         hide_parameters=True,  # an error of the driver would tell the values of a row
+        json_deserializer=orjson.loads,  # a third of the library's time
         connect_args={"timeout": 3, "server_settings": {"timezone": "UTC", "application_name": "leadgraph"}},
     )
 

@@ -85,10 +85,17 @@ async def load_known(work: Work, rows: Iterable[Mapping[str, Any]], *, lock: boo
     return await load_named(work, named, lock=lock, with_campaigns=with_campaigns)
 
 
-async def load_named(work: Work, named: Mapping[str, Iterable[str]], *, lock: bool = True, with_campaigns: bool = True) -> KnownLeads:
-    """Do what `load_known` does, given the values by `KEYS`."""
+async def load_named(
+    work: Work,
+    named: Mapping[str, Iterable[str]],
+    *,
+    lock: bool = True,
+    with_campaigns: bool = True,
+    columns: tuple[str, ...] | None = None,
+) -> KnownLeads:
+    """Do what `load_known` does, given the values by `KEYS`; of the leads, only some columns where they are named."""
     known = KnownLeads()
-    leads = await find_leads(work, ids=named["id"], email_keys=named["email_key"], crm_ids=named["crm_id"], lock=lock)
+    leads = await find_leads(work, ids=named["id"], email_keys=named["email_key"], crm_ids=named["crm_id"], lock=lock, columns=columns)
     held = await memberships(work, [lead["id"] for lead in leads]) if leads and with_campaigns else {}
     for lead in leads:
         known.put(lead, held.get(lead["id"], NOWHERE))

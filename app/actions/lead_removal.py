@@ -14,9 +14,16 @@ from app.actions.references import LEAD
 from app.actions.scorer import CAMPAIGN_LEAD
 from app.actions.work import Work
 from app.database import MANY, among, listed
-from app.rules.lead_values import field_changes
-from app.rules.making import BIT
+from app.rules.lead_values import NAMES, field_changes
+from app.rules.making import BIT, KEYS
 from app.rules.written import change
+
+#: The columns of a lead that it takes to remove it.
+TAKEN = tuple(
+    dict.fromkeys(
+        (*(column for column, _ in NAMES), *KEYS, "attributes", "assignee_id", "quality_score", "created_at", "last_activity_at", "version")
+    )
+)
 
 
 @dataclass(frozen=True, slots=True)

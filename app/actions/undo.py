@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cache
+from operator import itemgetter
 from typing import Any
 
 import sqlalchemy as sa
@@ -16,9 +17,9 @@ from app.actions import batches, jobs, references
 from app.actions.activities import ACTIVITY, ActivityKind
 from app.actions.batches import BATCH, BatchKind, JobStatus
 from app.actions.emails import EMAIL, EmailStatus
-from app.actions.known_leads import KnownLeads, load_known
+from app.actions.known_leads import KnownLeads, load_known, load_named
 from app.actions.lead_changes import Move, settle
-from app.actions.lead_removal import remove
+from app.actions.lead_removal import TAKEN, remove
 from app.actions.lead_rows import Refused, changed_lead, new_lead
 from app.actions.races import going_round
 from app.actions.undo_deltas import TELLING, Delta, as_patch, is_as_made, same, state_of
@@ -92,11 +93,9 @@ def _refuse(batch: Mapping[str, Any]) -> None:
 _MINE = (BATCH.c.workspace_id == sa.bindparam("workspace"), BATCH.c.id == sa.bindparam("batch"))
 _LOCKED = sa.select(BATCH).where(*_MINE).with_for_update()
 _MARK = sa.update(BATCH).values(undone_at=sa.bindparam("at", type_=BATCH.c.undone_at.type), undone_by_id=sa.bindparam("by")).where(*_MINE)
-_ITS = (
-    ACTIVITY.c.workspace_id == sa.bindparam("workspace"),
-    ACTIVITY.c.batch_id == sa.bindparam("batch", type_=sa.Text),
-    ACTIVITY.c.sequence.between(sa.bindparam("first", type_=sa.BigInteger), sa.bindparam("last", type_=sa.BigInteger)),
-)
+_FROM, _TO = sa.bindparam("first", type_=sa.BigInteger), sa.bindparam("last", type_=sa.BigInteger)
+_OF_BATCH = (ACTIVITY.c.workspace_id == sa.bindparam("workspace"), ACTIVITY.c.batch_id == sa.bindparam("batch", type_=sa.Text))
+_ITS = (*_OF_BATCH, ACTIVITY.c.sequence.between(_FROM, _TO))
 _TAKE_DOWN = sa.insert(_TARGET).from_select(
     ["workspace_id", "batch_id", "lead_id"],
     sa.select(sa.bindparam("workspace", type_=sa.Text), sa.bindparam("undo", type_=sa.Text), ACTIVITY.c.lead_id)
@@ -129,7 +128,9 @@ async def _take_back(work: Work, payload: Mapping[str, Any], most: int, *, posit
         return 0, 0
     leads = {"leads": listed(targets, postgres=work.postgres)}
     deltas: dict[str, Delta] = {lead_id: Delta() for lead_id in targets}
-    for row in await work.rows(_told(postgres=work.postgres), {**_binds(payload), **leads}):
+    # Sorted here: asked for in their order, SQLite would walk the whole log for it.
+    told = await work.rows(_told(postgres=work.postgres), {**_binds(payload), **leads})
+    for row in sorted(told, key=itemgetter("sequence")):
         deltas[row["lead_id"]].add(row)
 
     async def attempt() -> "_Decided":
@@ -146,7 +147,7 @@ async def _take_back(work: Work, payload: Mapping[str, Any], most: int, *, posit
         for place, (lead_id, name) in enumerate(decided.conflicts, position)
     ]
     await insert_rows(work.connection, _CONFLICT, rows)
-    await work.run(_struck(postgres=work.postgres), {"batch": payload["batchId"], **leads})
+    await work.run(_STRUCK, {"batch": payload["batchId"], "least": targets[-1]})
     await batches.add_counts(work, payload["batchId"], decided.counts, progress=progress)
     return len(targets), len(rows)
 
@@ -154,11 +155,8 @@ async def _take_back(work: Work, payload: Mapping[str, Any], most: int, *, posit
 _HERE = (_TARGET.c.workspace_id == sa.bindparam("workspace"), _TARGET.c.batch_id == sa.bindparam("batch", type_=sa.Text))
 # The youngest first: a lead that the batch created may have what one that it changed gave up.
 _NEXT = sa.select(_TARGET.c.lead_id).where(*_HERE).order_by(_TARGET.c.lead_id.desc()).limit(sa.bindparam("most", type_=sa.Integer))
-
-
-@cache
-def _struck(*, postgres: bool) -> sa.Delete:
-    return sa.delete(_TARGET).where(*_HERE, among(_TARGET.c.lead_id, "leads", postgres=postgres))
+# So all that come after the last of those: a list of them PostgreSQL compares with every lead that is left, before it knows the table.
+_STRUCK = sa.delete(_TARGET).where(*_HERE, _TARGET.c.lead_id >= sa.bindparam("least", type_=sa.Text))
 
 
 def _of_leads(table: sa.Table, names: Sequence[str], *where: sa.ColumnElement[bool], postgres: bool) -> sa.Select[Any]:
@@ -177,8 +175,9 @@ def _of_leads(table: sa.Table, names: Sequence[str], *where: sa.ColumnElement[bo
 
 @cache
 def _told(*, postgres: bool) -> sa.Select[Any]:
-    found = _of_leads(ACTIVITY, ("lead_id", "kind", "sequence", "changes"), *_ITS, postgres=postgres)
-    return found.order_by(sa.literal_column("sequence"))
+    # A sum, for which no index stands: else either database may read all that the batch wrote, once for each lead or each chunk.
+    within = (ACTIVITY.c.sequence + sa.literal_column("0")).between(_FROM, _TO)
+    return _of_leads(ACTIVITY, ("lead_id", "kind", "sequence", "changes"), *_OF_BATCH, within, postgres=postgres)
 
 
 @dataclass(slots=True)
@@ -201,14 +200,11 @@ class _Decided:
 
 async def _decide(work: Work, deltas: Mapping[str, Delta]) -> _Decided:
     """Look at what is there now, and decide each lead, the latest change first."""
-    named = []
-    for lead_id, delta in deltas.items():
-        address = delta.before.get("email")
-        named.append({"id": lead_id, "email_key": address and email_key(address), "crm_id": delta.before.get("crmId")})
-    known = await load_known(work, named)
+    others = [delta for delta in deltas.values() if not delta.only_created]
+    known = await _known(work, deltas)
     made = [lead_id for lead_id, delta in deltas.items() if delta.created and lead_id in known.by_id]
-    left = {campaign_id for delta in deltas.values() for campaign_id in delta.left()}
-    users = {user for delta in deltas.values() if (user := delta.before.get("assignee")) is not None}
+    left = {campaign_id for delta in others for campaign_id in delta.left()}
+    users = {user for delta in others if (user := delta.before.get("assignee")) is not None}
     decided = _Decided(
         known,
         campaigns=await references.known_campaigns(work, left) if left else set(),
@@ -226,6 +222,17 @@ async def _decide(work: Work, deltas: Mapping[str, Delta]) -> _Decided:
         else:
             _change_back(work, decided, lead, delta)
     return decided
+
+
+async def _known(work: Work, deltas: Mapping[str, Delta]) -> KnownLeads:
+    """Read the leads, and those that have by now what one of them had: where all are to go, no more of them than that takes."""
+    if all(delta.only_created for delta in deltas.values()):
+        return await load_named(work, {"id": deltas, "email_key": (), "crm_id": ()}, columns=TAKEN)
+    named = []
+    for lead_id, delta in deltas.items():
+        address = delta.before.get("email")
+        named.append({"id": lead_id, "email_key": address and email_key(address), "crm_id": delta.before.get("crmId")})
+    return await load_known(work, named)
 
 
 async def _known_users(work: Work, ids: set[str]) -> set[str]:

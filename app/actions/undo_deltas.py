@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 from app.actions.activities import ActivityKind
@@ -24,17 +25,45 @@ class Delta:
     created: bool = False
     deleted: bool = False
     last: int = 0  #: The number in the log of the last of it.
-    before: dict[str, Any] = field(default_factory=dict)
-    after: dict[str, Any] = field(default_factory=dict)
+    _told: list[list[dict[str, Any]]] = field(default_factory=list)
+    _before: dict[str, Any] = field(default_factory=dict)
+    _after: dict[str, Any] = field(default_factory=dict)
 
     def add(self, row: Mapping[str, Any]) -> None:
         """Take in the next row of the log."""
         self.created = self.created or row["kind"] == ActivityKind.LEAD_CREATED
         self.deleted = row["kind"] == ActivityKind.LEAD_DELETED
         self.last = row["sequence"]
-        for change in row["changes"]:
-            self.before.setdefault(change["field"], change["before"])
-            self.after[change["field"]] = change["after"]
+        self._told.append(row["changes"])
+
+    @property
+    def only_created(self) -> bool:
+        """Tell whether it made the lead, and did nothing else to it."""
+        return self.created and len(self._told) == 1
+
+    @property
+    def before(self) -> dict[str, Any]:
+        """Give the fields as they were before."""
+        self._put_together()
+        return self._before
+
+    @property
+    def after(self) -> dict[str, Any]:
+        """Give the fields as it left them."""
+        self._put_together()
+        return self._after
+
+    def _put_together(self) -> None:
+        # Not before somebody asks: of thousands of leads that it only created nobody does.
+        if not self._after:
+            for change in chain.from_iterable(self._told):
+                self._before.setdefault(change["field"], change["before"])
+                self._after[change["field"]] = change["after"]
+
+    def campaigns_of_new(self) -> frozenset[str]:
+        """Give the campaigns that a lead was created in, which it `only_created`."""
+        found = [change["after"] for change in self._told[0] if change["field"] == "campaigns"]
+        return frozenset(found[0] or ()) if found else frozenset()
 
     def changed(self) -> Iterable[tuple[str, Any, Any]]:
         """Give the fields that it left other than they were, but for the score and the campaigns."""
@@ -83,5 +112,7 @@ def state_of(lead: Mapping[str, Any]) -> dict[str, Any]:
 
 def is_as_made(delta: Delta, lead: Mapping[str, Any], campaigns: frozenset[str]) -> bool:
     """Tell whether a lead that a batch created is as the batch left it."""
+    if delta.only_created and lead["version"] == 1:  # every change would have raised it
+        return campaigns == delta.campaigns_of_new()
     left = {name: value for name, value in delta.after.items() if value is not None and name not in ("qualityScore", "campaigns")}
     return same(left, state_of(lead)) and campaigns == frozenset(delta.after.get("campaigns") or ())

@@ -105,6 +105,39 @@ async def test_what_has_changed_since_stays_and_is_listed(api, upsert, take_back
     assert found[new]["notes"] == "met"
 
 
+async def test_new_leads_that_came_or_went_from_campaigns_since_stay(api, upsert, take_back, state, campaign):
+    made = await upsert([{"email": f"{name}@example.com"} for name in ("stayed", "left", "went")], campaignId=campaign)
+    outside = await upsert([{"email": "joined@example.com"}, {"email": "same@example.com"}])
+    await api("campaigns/remove_leads", id=campaign, leads=[{"email": "left@example.com"}])
+    await api("campaigns/add_leads", id=campaign, leads=[{"email": "joined@example.com"}])
+    left, joined = made["results"][1]["leadId"], outside["results"][0]["leadId"]
+    assert [each["leadId"] for each in (await take_back(outside))["conflicts"]["nodes"]] == [joined]
+    assert [each["leadId"] for each in (await take_back(made))["conflicts"]["nodes"]] == [left]
+    assert {lead["email"] for lead in await state()} == {"left@example.com", "joined@example.com"}
+
+
+async def test_a_new_lead_that_was_changed_and_changed_back_since_goes(api, upsert, take_back, state):
+    made = await upsert(ROWS)
+    for title in ("CEO", "CTO"):
+        await api("leads/update", lead={"email": "ann@example.com"}, patch={"title": title})
+    assert (await take_back(made))["summary"]["deleted"] == 3
+    assert await state() == []
+
+
+async def test_an_undo_looks_for_no_more_of_the_log_than_that_of_its_leads(work):
+    """Neither database may walk all that a batch wrote: once for each chunk, that is the square of it."""
+    asked = undo._told(postgres=work.postgres).compile(dialect=work.connection.dialect)
+    binds = {"leads": [] if work.postgres else "[]", "batch": "bat_", "workspace": work.workspace, "first": 1, "last": 9}
+    explained = "EXPLAIN QUERY PLAN" if not work.postgres else "EXPLAIN"
+    if work.postgres:
+        await work.connection.execute(sa.text("SET LOCAL enable_seqscan = off"))
+    rows = await work.connection.exec_driver_sql(f"{explained} {asked}", tuple(binds[name] for name in asked.positiontup))
+    steps = " ".join(str(row) for row in rows)
+    searched = steps.partition("Index Cond")[2].partition("Filter")[0] if work.postgres else steps
+    assert "lead_id" in searched
+    assert "sequence" not in searched
+
+
 async def test_a_field_that_was_set_back_already_is_no_conflict(api, upsert, take_back, state):
     await upsert(ROWS)
     before = await state()

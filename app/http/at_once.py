@@ -76,6 +76,8 @@ class AtOnce:
         caller = self.callers.known(said.caller)
         if caller is None:
             return False
+        endpoint.rates.count(caller.workspace_id)
+        scope[COUNTED] = True
         given = read_parameters(read_json(body, settings.max_json_depth), endpoint.documents, known_only=settings.persisted_only)
         checked = endpoint.checks.of(given.query, given.operation_name)
         operation = checked.operation
@@ -89,8 +91,6 @@ class AtOnce:
         if planned is None or not readers.quick(planned.plan.sql, planned.plan.look_up):
             return False
         binds = planned.plan.bound(planned.values)
-        endpoint.rates.count(caller.workspace_id)
-        scope[COUNTED] = True
         told = partial(self._told, planned, cost, said, whole, instead)
         return readers.ask(planned.plan.sql, planned.plan.look_up, binds, told)
 

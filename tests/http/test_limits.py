@@ -6,6 +6,8 @@ import time
 import httpx2
 import pytest
 from graphql import get_introspection_query, parse
+from hypothesis import given
+from hypothesis import strategies as st
 from small_graph import small_app
 
 from app.errors import BadRequest, LeadgraphError
@@ -251,6 +253,19 @@ def test_json_that_would_not_be_read_as_it_is_gets_refused(body, message):
     with pytest.raises(BadRequest) as refused:
         read_json(body, 32)
     assert refused.value.message == message
+
+
+TEXTS = st.text('[]{}"\\a', max_size=8)
+
+
+@given(st.recursive(TEXTS, lambda inside: st.lists(inside, max_size=3) | st.dictionaries(TEXTS, inside, max_size=3)))
+def test_depth_is_told_without_parsing_whatever_stands_in_strings(value):
+    def depth(part):
+        inside = part.values() if isinstance(part, dict) else part if isinstance(part, list) else ()
+        return isinstance(part, dict | list) + max(map(depth, inside), default=0)
+
+    body = json.dumps(value).encode()
+    assert [nests_deeper(body, most) for most in range(8)] == [depth(value) > most for most in range(8)]
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,8 @@ MOST_HELD = 65_536
 #: Bytes of messages that wait for a WebSocket's client before who sends them is made to wait: hundreds may never read, and what they all
 #: are told is written for each of them. A client that reads has the system's own buffer before it, of megabytes.
 SOCKET_HELD = 16_384
+#: Requests of one piece of bytes that are answered at once: who sends hundreds without waiting lets others have their turn.
+MOST_AT_ONCE = 8
 #: Seconds between two looks at the connections that wait: so much later than it might a connection is closed.
 TICK = 0.5
 #: The name of our extension of ASGI's scope.
@@ -58,6 +60,8 @@ class OneWrite(HttpToolsProtocol):
         #: A request whose body is still coming in, in the piece of bytes that is being read.
         self._begun: tuple[RequestResponseCycle, Any] | None = None
         self._reading = False
+        #: Requests of that piece that were answered at once.
+        self._answered = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin a connection."""
@@ -72,7 +76,7 @@ class OneWrite(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Read what came in; a request of which more is to come begins now."""
-        self._reading = self._at_once is not None
+        self._reading, self._answered = self._at_once is not None, 0
         try:
             super().data_received(data)
         finally:
@@ -95,6 +99,10 @@ class OneWrite(HttpToolsProtocol):
         super().on_message_complete()
         begun = self._begun
         if begun is None or self._at_once is None or begun[0].more_body:
+            return
+        self._answered += 1
+        if self._answered > MOST_AT_ONCE:
+            self._begin_task()
             return
         cycle, app = begun
         whole = whole_answer(cycle.scope)

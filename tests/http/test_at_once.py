@@ -15,6 +15,7 @@ from app import sqlite_readers
 from app.actions import keys, workspaces
 from app.actions.work import Role
 from app.asgi import build
+from app.http.one_write import MOST_AT_ONCE
 
 LEAD = "query ($by: LeadRef!) { lead(by: $by) { id email firstName score { components { kind points } } } }"
 LIST = "query ($first: Int!) { leads(first: $first) { nodes { id email } totalCount pageInfo { endCursor hasNextPage } } }"
@@ -230,8 +231,10 @@ async def test_requests_come_in_any_pieces(serving, api, leads):
             assert not select_readable(served.socket)
             served.socket.sendall(whole[cut:])
             assert json.loads(served.read()[1])["data"]["lead"]["id"] == leads[0]
+        served.taken.clear()
         served.socket.sendall(b"".join(map(served.write, contents)))  # each before the answer to the one before
         assert [json.loads(served.read()[1])["data"]["lead"]["id"] for _ in contents] == leads[:30]
+        assert len(served.taken) <= MOST_AT_ONCE * 2  # it came in two pieces at the most; the others have tasks
         chunked = served.write(contents[1]).partition(b"\r\n\r\n")
         head = re.sub(rb"content-length: \d+", b"transfer-encoding: chunked", chunked[0])
         served.socket.sendall(head + b"\r\n\r\n%x\r\n%s\r\n0\r\n\r\n" % (len(chunked[2]), chunked[2]))

@@ -7,6 +7,7 @@ schema      the graph's types, the planner              (the folder beside this 
 actions     what one may do; the only code that writes  a file a noun
 migrations  from an older version's tables to these     Alembic
 tables      tables, lane_tables, column_types           every table, on two pages
+            search_index                                what of a lead's words a search may ask for
             database, database_errors, wakeups          transactions, what fails, who hears of a commit
             readers, sqlite_readers, postgres_readers   raw connections that read; look_ups: those that share a statement
 rules       e-mail addresses, scoring, matching, files  pure functions

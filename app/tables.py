@@ -8,10 +8,11 @@ written by the same action that writes the text.
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, ForeignKeyConstraint, Index, UniqueConstraint, text
+from sqlalchemy import BigInteger, ForeignKeyConstraint, Index, UniqueConstraint, column, text
 from sqlmodel import Field, SQLModel
 
 from app.column_types import Json, Moment, Parts, Plain
+from app.search_index import lexemes
 
 #: What is of no campaign costs the indexes by campaign nothing: most of the log.
 _OF_CAMPAIGNS: dict[str, Any] = dict.fromkeys(("sqlite_where", "postgresql_where"), text("campaign_id IS NOT NULL"))
@@ -93,9 +94,7 @@ class Lead(Owned, table=True):
         Index("lead_updated", "workspace_id", "updated_at", "id"),
         Index("lead_score", "workspace_id", "quality_score", "id"),
         Index("lead_assignee", "workspace_id", "assignee_id", "created_at"),
-        Index("lead_search", text("array_to_tsvector(string_to_array(search_text, ' '))"), postgresql_using="gin").ddl_if(
-            dialect="postgresql"
-        ),
+        Index("lead_search", lexemes(column("search_text")), postgresql_using="gin").ddl_if(dialect="postgresql"),
     )
     crm_id: str | None = Field(sa_type=Plain)
     crm_id_folded: str | None = Field(sa_type=Plain)

@@ -20,6 +20,7 @@ FLOORS = [
     ("app.rules",),
     (
         "app.column_types",
+        "app.search_index",
         "app.tables",
         "app.lane_tables",
         "app.look_ups",

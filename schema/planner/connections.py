@@ -13,7 +13,7 @@ from schema.planner import bindings as b
 from schema.planner import cursors, pages
 from schema.planner.compiler import LISTS, Compiler, Details, ListField
 from schema.planner.dialects import Expression, Fields, Kind, Leaf, number, text
-from schema.planner.lists import listed
+from schema.planner.lists import Way, listed
 from schema.planner.origins import BindValues
 
 #: What `finish` makes of the driver's rows.
@@ -133,14 +133,17 @@ class Connection:
             list(pages.walks(self.listed, self.keys, cursor, backward=backward)) if self._divided() else [(self.keys, cursor, sa.true())]
         )
         if self._divided() or self.listed.ways:
+            # What a search finds is sorted by little, and looked up once it is cut.
+            needed = [self.rows.c[name] for name in sorted({"id"} | {key.column for key in self.keys})] if self.listed.ways else columns
             walks: list[sa.Select[Any]] = [
-                sa.select(*self._walk(columns, keys, values, more, only, way).subquery().c)
+                sa.select(*self._walk(needed, keys, values, more, only, way).subquery().c)
                 for keys, values, only in parts
-                for way in self.listed.ways or ((sa.true(), sa.true()),)
+                for way in self.listed.ways or (Way(sa.true(), tuple(self.listed.where)),)
             ]
             both = (sa.union_all(*walks) if len(walks) > 1 else walks[0]).subquery()
             query = sa.select(both).order_by(*pages.sorted_nulls(both, self.keys, backward=backward)).limit(self._size(more))
-            return (query.offset(self._skipped()) if self.asked.offset else query).subquery()
+            page = (query.offset(self._skipped()) if self.asked.offset else query).subquery()
+            return self._looked_up(columns, page) if self.listed.ways else page
         if self.listed.cut_first(self.keys):
             return self._looked_up(columns, self._ended(self._beyond(self._places(), cursor), more).subquery())
         return self._ended(self._beyond(self.listed.select(*columns, parent=self.parent), cursor), more).subquery()
@@ -170,17 +173,19 @@ class Connection:
         values: list[Expression | None] | None,
         more: int,
         only: Expression,
-        way: tuple[Expression, Expression],
+        way: Way,
     ) -> sa.Select[Any]:
-        gate, met = way
-        where = self.listed.rest if self.listed.ways else self.listed.where
-        query = sa.select(*columns).select_from(self.listed.source).where(*where, only, met)
+        listed, where = self.listed, [*way.where, only]
+        if way.found is not None and not self._divided() and all(str(column.key) in way.found.c for column in columns):
+            listed, where = replace(listed, source=way.found, c=dict(way.found.c)), []
+            columns = [way.found.c[str(column.key)] for column in columns]
+        query = sa.select(*columns).select_from(listed.source).where(*where)
         if values is not None:
-            query = query.where(pages.beyond(self.listed, keys, values, backward=self.asked.backward))
+            query = query.where(pages.beyond(listed, keys, values, backward=self.asked.backward))
         order = [replace(self.keys[0], nullable=False), *self.keys[1:]] if self._divided() else self.keys
         size = self._size(more)
-        query = query.order_by(*pages.sorted_nulls(self.listed, order, backward=self.asked.backward))
-        return self.on.dialect.gated(query, gate, size + self._skipped() if self.asked.offset else size)
+        query = query.order_by(*pages.sorted_nulls(listed, order, backward=self.asked.backward))
+        return self.on.dialect.gated(query, way.gate, size + self._skipped() if self.asked.offset else size)
 
     def _skipped(self) -> Expression:
         return self.on.leaf(self.args.origins["offset"], pages.skipped(f"{self.args.path}.offset"), sa.Integer)

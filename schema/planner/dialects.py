@@ -45,6 +45,29 @@ class Leaf:
 Fields = Mapping[str, Leaf]
 
 
+@dataclass(frozen=True, slots=True)
+class Search:
+    """What a search asks for: a query of the index, and its words, each after a space; none where there are many."""
+
+    query: Expression
+    words: Sequence[Expression]
+
+    @property
+    def checks(self) -> Sequence[Expression]:
+        """The words to be looked for in what the index finds: of several some may be cut in the query."""
+        return self.words if len(self.words) > 1 else ()
+
+
+@dataclass(frozen=True, slots=True)
+class Hits:
+    """What the index of a search finds: what to select from, the lead's id there, the conditions, and what else is known of a lead."""
+
+    source: sa.FromClause
+    id: Expression
+    where: list[Expression]
+    known: Mapping[str, Expression]
+
+
 def text(value: str) -> Expression:
     """Write a constant into the SQL itself: a plain string would become a bind of its own. For our own names only."""
     return sa.literal_column("'" + value.replace("'", "''") + "'", sa.Text)
@@ -151,16 +174,21 @@ class Dialect(ABC):
         """Give a value the form in which the driver takes it."""
 
     @abstractmethod
-    def words(self, lead: sa.FromClause, workspace: Expression, query: Expression) -> Expression:
-        """Tell whether a lead's words answer a query that `match` wrote."""
+    def words(self, lead: sa.FromClause, workspace: Expression, search: "Search") -> Expression:
+        """Tell whether a lead's words answer a search."""
 
     @abstractmethod
-    def hits(self, scope: Any, query: Expression) -> tuple[sa.FromClause, Expression, list[Expression]]:
-        """Find leads by their words alone: what to select from, the id in it, and the conditions."""
+    def hits(self, scope: Any, search: "Search") -> "Hits":
+        """Find leads by their words alone."""
 
     @abstractmethod
-    def match(self, words: Sequence[str]) -> str:
-        """Write a query for words that must each start a word of the text."""
+    def match(self, words: Sequence[str], *, cut: bool) -> str:
+        """Write a query for words that must each start a word of the text; with `cut` some may be cut, and what is found is looked at."""
+
+    def begun(self, column: Expression, words: Sequence[Expression]) -> list[Expression]:
+        """Tell for each word, given after a space, whether it begins one of a text's."""
+        said = text(" ").concat(column)
+        return [self.contains(said, word) for word in words]
 
     def gated(self, query: sa.Select[Any], gate: Expression, size: Expression) -> sa.Select[Any]:
         """Limit a query, and keep it from reading anything where the gate, which is of no row, is shut."""

@@ -11,7 +11,7 @@ from app.errors import BadUserInput, shown
 from app.rules.folding import search_words
 from app.tables import CampaignLead, Lead
 from schema.planner import bindings as b
-from schema.planner.dialects import Expression, number, text
+from schema.planner.dialects import Expression, Search, number
 from schema.planner.filters import checked_id, conditions
 from schema.planner.origins import BindValues, Origin
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 #: A search that finds more than this is answered by going through the list in its order, one that finds fewer by what it found.
 MANY = 1_000
+#: Columns of a lead by which what a search found is sorted without a look at the lead, where the index has them.
+_KNOWN = ("created_at", "updated_at")
 #: A search of more words than this finds few.
 _MOST_WORDS = 6
 
@@ -30,6 +32,15 @@ PLACES = b.Through(
     {"id": "lead_id", "created_at": "lead_created_at", "quality_score": "quality_score"},
     sorted_by=("created_at", "id"),
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """One way to go about a list: when it is to be gone, what its rows must meet, and what has just those rows, where something has."""
+
+    gate: Expression
+    where: tuple[Expression, ...]
+    found: sa.FromClause | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +57,8 @@ class Listed:
     #: The table between, where all that is asked can be read there, and the columns by which an index has it sorted.
     places: sa.FromClause | None = None
     sorted_by: tuple[str, ...] = ()
-    #: Where a search narrows the whole list, two ways to go about it: when each is to be gone, and what its rows must meet beside `rest`.
-    ways: tuple[tuple[Expression, Expression], ...] = ()
-    rest: tuple[Expression, ...] = ()
+    #: Where a search narrows the whole list, two ways to go about it.
+    ways: tuple["Way", ...] = ()
 
     def select(self, *columns: Expression, parent: b.Row | None) -> sa.Select[Any]:
         """Select from the whole list."""
@@ -81,27 +91,28 @@ def listed(on: "Compiler", spec: b.Many | b.Stats, args: "Arguments", parent: b.
     found = list(_narrowed(on, spec, rows, where, args, parent))
     search = _search(on, args)
     if place is not None:
-        return _through(on, rows, inside, found if search is None else [*found, on.dialect.words(rows, on.workspace, search.query)], place)
+        return _through(on, rows, inside, found if search is None else [*found, on.dialect.words(rows, on.workspace, search)], place)
     rest = [inside, *found]
     if search is None:
         return Listed(rows, rows, rest, dict(rows.c), rows, rest)
-    whole = [*rest, on.dialect.words(rows, on.workspace, search.query)]
+    whole = [*rest, on.dialect.words(rows, on.workspace, search)]
     if parent is not None:
         return Listed(rows, rows, whole, dict(rows.c), rows, whole)
-    least, _, hit = on.dialect.hits(on.scope, search.query)
+    hits = on.dialect.hits(on.scope, search)
     alone = not found and model is Lead
-    ways = _ways(on, rows, search) if search.words else ()
-    return Listed(rows, rows, whole, dict(rows.c), least if alone else rows, hit if alone else whole, ways=ways, rest=tuple(rest))
+    ways = tuple(_ways(on, rows, search, rest, alone=alone)) if search.words else ()
+    return Listed(rows, rows, whole, dict(rows.c), hits.source if alone else rows, hits.where if alone else whole, ways=ways)
 
 
-def _ways(on: "Compiler", rows: b.Row, search: "Search") -> tuple[tuple[Expression, Expression], ...]:
+def _ways(on: "Compiler", rows: b.Row, search: Search, rest: list[Expression], *, alone: bool) -> Iterator[Way]:
     """Look up what the index found, where that is little; or look at each row's words in the order of the list."""
-    source, lead, conditions = on.dialect.hits(on.scope, search.query)
-    hits = sa.select(lead.label("id")).select_from(source).where(*conditions).limit(number(MANY + 1)).cte()
+    found = on.dialect.hits(on.scope, search)
+    known = {name: found.known[name] for name in _KNOWN if alone and name in found.known}
+    columns = [found.id.label("id"), *[column.label(name) for name, column in known.items()]]
+    hits = sa.select(*columns).select_from(found.source).where(*found.where).limit(number(MANY + 1)).cte()
     many = sa.select(sa.func.count()).select_from(hits).scalar_subquery() > number(MANY)
-    words = text(" ").concat(rows.c.search_text)
-    each = [on.dialect.contains(words, word) for word in search.words]
-    return (sa.not_(many), rows.c.id.in_(sa.select(hits.c.id))), (many, sa.and_(*each))
+    yield Way(sa.not_(many), (*rest, rows.c.id.in_(sa.select(hits.c.id))), hits if known else None)
+    yield Way(many, (*rest, *on.dialect.begun(rows.c.search_text, search.words)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,14 +227,6 @@ def _narrowed(
         yield from conditions(on, rows, of, where, args.origins["where"], f"{args.path}.where")
 
 
-@dataclass(frozen=True, slots=True)
-class Search:
-    """What a search asks for: a query of the index, and its words, each after a space."""
-
-    query: Expression
-    words: list[Expression]
-
-
 def _search(on: "Compiler", args: "Arguments") -> Search | None:
     """Read `search`; a text without a letter or digit asks nothing."""
     if args.values.get("search") is None:
@@ -236,7 +239,7 @@ def _search(on: "Compiler", args: "Arguments") -> Search | None:
             raise BadUserInput(f"{at} {shown(asked)}: a NUL is in no text", argument=at)
         words = search_words(asked)
         apart = words if len(words) <= _MOST_WORDS else []
-        return (bool(words), len(apart)), (match(words), *[f" {word}" for word in apart]) if words else ()
+        return (bool(words), len(apart)), (match(words, cut=len(apart) > 1), *[f" {word}" for word in apart]) if words else ()
 
     (asks, apart), place = on.probe(look)
     if not asks:

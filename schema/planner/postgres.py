@@ -9,8 +9,9 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql import asyncpg as asyncpg_dialect
 
+from app.search_index import BEGINNING, OTHERS, beginnings, lexemes
 from app.tables import Lead
-from schema.planner.dialects import Dialect, Expression, Fields, Kind, Leaf, number, text
+from schema.planner.dialects import Dialect, Expression, Fields, Hits, Kind, Leaf, Search, number, text
 
 #: PostgreSQL cuts longer names off.
 _NAME = 63
@@ -143,16 +144,17 @@ class Postgres(Dialect):
     def bound(self, value: Any) -> Any:
         return value
 
-    def words(self, lead: sa.FromClause, workspace: Expression, query: Expression) -> Expression:
-        split = sa.func.array_to_tsvector(sa.func.string_to_array(lead.c.search_text, text(" ")))
-        return split.op("@@")(sa.cast(sa.cast(query, sa.Text), postgresql.TSQUERY))
+    def words(self, lead: sa.FromClause, workspace: Expression, search: Search) -> Expression:
+        query = sa.cast(sa.cast(search.query, sa.Text), postgresql.TSQUERY)
+        return sa.and_(lexemes(lead.c.search_text).op("@@")(query), *self.begun(lead.c.search_text, search.checks))
 
-    def hits(self, scope: Any, query: Expression) -> tuple[sa.FromClause, Expression, list[Expression]]:
+    def hits(self, scope: Any, search: Search) -> Hits:
         lead, inside = scope.table(Lead)
-        return lead, lead.c.id, [inside, self.words(lead, scope.workspace, query)]
+        return Hits(lead, lead.c.id, [inside, self.words(lead, scope.workspace, search)], dict(lead.c))
 
-    def match(self, words: Sequence[str]) -> str:
-        return " & ".join(f"'{word}':*" for word in words)
+    def match(self, words: Sequence[str], *, cut: bool) -> str:
+        asked = beginnings(words) if cut else words
+        return " & ".join(f"('{word}' | '{OTHERS}')" if cut and len(word) == BEGINNING else f"'{word}':*" for word in asked)
 
 
 _numbers = count()

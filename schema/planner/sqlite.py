@@ -11,7 +11,8 @@ from sqlalchemy.sql.functions import Function
 from sqlalchemy.sql.visitors import replacement_traverse
 
 from app.rules.written import moment_text
-from schema.planner.dialects import Dialect, Expression, Fields, Kind, Leaf, number, text
+from app.search_index import beginnings
+from schema.planner.dialects import Dialect, Expression, Fields, Hits, Kind, Leaf, Search, number, text
 
 #: SQLite's functions take 127 arguments.
 _PAIRS = 63
@@ -210,26 +211,28 @@ class Sqlite(Dialect):
             return orjson.dumps(value).decode()
         return moment_text(value) if hasattr(value, "tzinfo") else value
 
-    def words(self, lead: sa.FromClause, workspace: Expression, query: Expression) -> Expression:
-        index, conditions = self._index(workspace, query)
+    def words(self, lead: sa.FromClause, workspace: Expression, search: Search) -> Expression:
+        index, conditions = self._index(workspace, search)
         return lead.c.id.in_(sa.select(index.c.lead_id).where(*conditions))
 
-    def hits(self, scope: Any, query: Expression) -> tuple[sa.FromClause, Expression, list[Expression]]:
-        index, conditions = self._index(scope.workspace, query)
-        return index, index.c.lead_id, conditions
+    def hits(self, scope: Any, search: Search) -> Hits:
+        index, conditions = self._index(scope.workspace, search)
+        return Hits(index, index.c.lead_id, conditions, {})
 
-    @staticmethod
-    def _index(workspace: Expression, query: Expression) -> tuple[sa.FromClause, list[Expression]]:
+    def _index(self, workspace: Expression, search: Search) -> tuple[sa.FromClause, list[Expression]]:
         # FTS5 has a hidden column of the table's own name, and wants that before MATCH.
-        index = sa.table("lead_search", sa.column("workspace_id"), sa.column("lead_id"), sa.column("lead_search")).alias()
-        return index, [index.c.lead_search.op("MATCH")(query), index.c.workspace_id == workspace]
+        index = sa.table(
+            "lead_search", sa.column("workspace_id"), sa.column("lead_id"), sa.column("words", sa.Text), sa.column("lead_search")
+        ).alias()
+        found = index.c.lead_search.op("MATCH")(search.query)
+        return index, [found, index.c.workspace_id == workspace, *self.begun(index.c.words, search.checks)]
 
     def gated(self, query: sa.Select[Any], gate: Expression, size: Expression) -> sa.Select[Any]:
         # A condition would be asked again for each row; of none is nothing read.
         return query.limit(size if isinstance(gate, sa.True_) else sa.case((gate, size), else_=number(0)))
 
-    def match(self, words: Sequence[str]) -> str:
-        return "words : (" + " AND ".join(f'"{word}" *' for word in words) + ")"
+    def match(self, words: Sequence[str], *, cut: bool) -> str:
+        return "words : (" + " AND ".join(f'"{word}" *' for word in (beginnings(words) if cut else words)) + ")"
 
     def greatest(self, *parts: Expression) -> Expression:
         return sa.func.max(*parts)

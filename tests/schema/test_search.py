@@ -2,6 +2,7 @@
 
 import pytest
 
+from app.search_index import beginnings
 from schema.planner import lists
 
 NAMES = ["Dubois", "dubois-Martin", "Du Bois", "Dübendorf", "Martin", "Ubois", "O'Dub", "名 du", "Straße", "Duboisé"]
@@ -75,6 +76,52 @@ async def test_few_and_many_are_found_alike(api, crowd, statements, monkeypatch,
             if search != "p e c":
                 assert {node["lastName"] for node in whole["nodes"]} == {NAMES[place] for place in named}, search
         assert answers[0] == answers[1], search
+
+
+#: Some have more words than have their beginnings in PostgreSQL's index.
+OTHERS = {
+    "many": "One Two Three Four Five Six Seven Eight Nine Ten Eleven Twelve Thirteen Zebra Acme",
+    "few": "Zebra Acme",
+    "near": "Zebulon Acme",
+    "nearer": "Zeppelin Acrobats",
+    "short": "Ze Ac",
+}
+
+
+@pytest.mark.parametrize(
+    ("search", "found"),
+    {
+        "zebra acme": {"many", "few"},
+        "zebr acm": {"many", "few"},
+        "zeb acme": {"many", "few", "near"},
+        "zebu acme": {"near"},
+        "acme zebul": {"near"},
+        "ze ac": {"many", "few", "near", "nearer", "short"},
+        "zep acr": {"nearer"},
+        "zepp acrob": {"nearer"},
+        "zepp acme": set(),
+        "one zebr": {"many"},
+        "thirt twel": {"many"},
+        "thirteen zebra": {"many"},
+        "zebr ebra": set(),
+        "z a one two three four": {"many"},
+        "one two three four five six zebu": set(),
+        "one two three four five six zebr": {"many"},
+    }.items(),
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+async def test_several_words_are_found_however_they_are_cut_for_the_index(api, search, found):
+    await api("leads/upsert_many", input={"leads": [{"crmId": name, "company": company} for name, company in OTHERS.items()]})
+    text = "query Others($search: String!) { leads(search: $search) { nodes { crmId } totalCount } campaigns { totalCount } }"
+    leads = (await api(text, search=search))["leads"]
+    assert {node["crmId"] for node in leads["nodes"]} == found
+    assert leads["totalCount"] == len(found)
+
+
+def test_of_several_words_the_longest_and_long_ones_are_asked_for_whole():
+    assert beginnings(["gunes", "peli"]) == ["gunes", "pel"]
+    assert beginnings(["acme", "hol"]) == ["acme", "hol"]
+    assert beginnings(["ab", "lead12345", "user42", "carol"]) == ["ab", "lead12345", "user42", "car"]
 
 
 async def test_a_search_goes_with_a_filter(api, crowd, monkeypatch):

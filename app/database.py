@@ -6,10 +6,11 @@ SQLAlchemy's own cost more than the statements do.
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlmodel import SQLModel
 
-from app.column_types import Json
+from app.column_types import Json, Moment
 from app.database_errors import is_away
 from app.errors import Unavailable
 from app.postgres_readers import PostgresReaders
@@ -143,8 +144,14 @@ def packed(table: sa.Table, rows: Iterable[dict[str, Any]], names: Sequence[str]
 
     PostgreSQL reads members by name; SQLite reads them by place in half the time.
     """
+    chosen = _chosen(table, rows, names, fragments=postgres)
+    out = [dict(zip(names, row, strict=True)) for row in chosen] if postgres else [*chosen]
+    return orjson.dumps(out, option=orjson.OPT_PASSTHROUGH_DATETIME, default=_plain).decode()
+
+
+def _chosen(table: sa.Table, rows: Iterable[dict[str, Any]], names: Sequence[str], *, fragments: bool) -> Iterator[list[Any]]:
+    """Give these columns of the rows, their JSON as text."""
     json_types = [(place, kind, dict[int, Any]()) for place, name in enumerate(names) if isinstance(kind := table.c[name].type, Json)]
-    out: list[Any] = []
     for row in rows:
         chosen = [row[name] for name in names]
         for place, kind, written in json_types:
@@ -153,10 +160,9 @@ def packed(table: sa.Table, rows: Iterable[dict[str, Any]], names: Sequence[str]
                 text = written.get(id(value))
                 if text is None:
                     text = kind.write(value)
-                    text = written[id(value)] = orjson.Fragment(text) if postgres else text
+                    text = written[id(value)] = orjson.Fragment(text) if fragments else text
                 chosen[place] = text
-        out.append(dict(zip(names, chosen, strict=True)) if postgres else chosen)
-    return orjson.dumps(out, option=orjson.OPT_PASSTHROUGH_DATETIME, default=_plain).decode()
+        yield chosen
 
 
 def _plain(value: Any) -> Any:
@@ -238,24 +244,61 @@ async def insert_rows(
     return list(result.all()) if returning else []
 
 
-async def insert_packed(
+def written(connection: AsyncConnection, table: sa.Table, rows: Sequence[dict[str, Any]], names: Sequence[str]) -> list[Any]:
+    """Write each row as `insert_written` takes it."""
+    if connection.dialect.name == "postgresql":
+        out = (dict(zip(names, row, strict=True)) for row in _chosen(table, rows, names, fragments=True))
+        return [orjson.dumps(row, option=orjson.OPT_PASSTHROUGH_DATETIME, default=_plain) for row in out]
+    moments = [place for place, name in enumerate(names) if isinstance(table.c[name].type, Moment)]
+    chosen = [*_chosen(table, rows, names, fragments=False)]
+    for place in moments:
+        for row in chosen:
+            if row[place] is not None:
+                row[place] = moment_text(row[place])
+    return chosen
+
+
+#: Rows of one statement on SQLite, each of their values a bind. Read from JSON, a lead took it twice the time; with a statement a row its
+#: thread would ask for the interpreter's lock at each.
+BLOCK = 100
+
+
+async def insert_written(
     connection: AsyncConnection,
     table: sa.Table,
     names: Sequence[str],
-    rows: Iterable[bytes],
+    rows: Sequence[Any],
     same: Mapping[str, Any],
     *,
     ignore: bool = False,
 ) -> int:
-    """Insert rows whose JSON is there already, as `packed` writes each: the columns `names`, beside those in which all are the `same`.
+    """Insert rows that are `written` already: the columns `names`, beside those in which all are the `same`, `workspace_id` among them.
 
-    Gives the number of those that went in: with `ignore`, rows that meet a unique value are left out.
+    Gives the number of those that went in: with `ignore`, rows that meet a unique value are left out. On SQLite each hundred is one.
     """
+    count, whole = 0, 0
     postgres = connection.dialect.name == "postgresql"
-    statement = _insert(table, tuple(names), tuple(same), (), postgres=postgres, ignore=ignore)
-    binds = {"rows": (b"[%b]" % b",".join(rows)).decode(), **{f"all_{name}": value for name, value in same.items()}}
-    result = await connection.execute(statement, binds, execution_options={"preserve_rowcount": True})
-    return result.rowcount
+    if not postgres and len(rows) >= BLOCK:
+        whole = len(rows) - len(rows) % BLOCK
+        alike = written(connection, table, [dict(same)], [*same])[0]
+        blocks = [(*alike, *chain.from_iterable(rows[start : start + BLOCK])) for start in range(0, whole, BLOCK)]
+        result = await connection.exec_driver_sql(_block(table, tuple(names), tuple(same), BLOCK, ignore=ignore), blocks)
+        count = result.rowcount
+    if rest := rows[whole:]:
+        text = (b"[%b]" % b",".join(rest)).decode() if postgres else orjson.dumps(rest).decode()
+        statement = _insert(table, tuple(names), tuple(same), (), postgres=postgres, ignore=ignore)
+        binds = {"rows": text, **{f"all_{name}": value for name, value in same.items()}}
+        result = await connection.execute(statement, binds, execution_options={"preserve_rowcount": True})
+        count += result.rowcount
+    return count
+
+
+@lru_cache(maxsize=200)
+def _block(table: sa.Table, names: tuple[str, ...], same: tuple[str, ...], size: int, *, ignore: bool) -> str:
+    row = ", ".join([*(f"?{number}" for number in range(1, len(same) + 1)), *("?" for _ in names)])
+    rows = ", ".join([f"({row})"] * size)
+    columns = ", ".join([*same, *names])
+    return f"INSERT INTO {table.name} ({columns}) VALUES {rows}{' ON CONFLICT DO NOTHING' if ignore else ''}"
 
 
 @lru_cache(maxsize=500)

@@ -11,6 +11,7 @@ import pytest
 import sqlalchemy as sa
 from structlog.testing import capture_logs
 
+from app import database as database_module
 from app.actions import automations, campaigns, import_pieces, imports, jobs, scores, workspaces
 from app.actions.activities import ACTIVITY
 from app.actions.batches import JobStatus
@@ -51,10 +52,11 @@ def lines(count=160, seed=3):
 
 @pytest.fixture
 def pieces(monkeypatch):
-    """Cuts files into pieces of 20 rows, and says how many processes may read them."""
+    """Cuts files into pieces of 20 rows, written by sevens, and says how many processes may read them."""
 
     def of(processes):
         monkeypatch.setattr(uploads, "PIECE", 20)
+        monkeypatch.setattr(database_module, "BLOCK", 7)
         monkeypatch.setattr(import_pieces, "MOST", processes)
 
     return of

@@ -7,7 +7,7 @@ import pytest
 import sqlalchemy as sa
 import walls
 
-from app.database import table_of
+from app.database import _block, table_of
 from app.tables import Campaign, CampaignLead, Lead, Workspace
 
 LEAD, CAMPAIGN, PLACE = table_of(Lead), table_of(Campaign), table_of(CampaignLead)
@@ -89,4 +89,7 @@ def test_what_goes_to_the_driver_without_a_compiler_names_no_table():
         if "versions" not in path.parts
         for text in re.findall(r"exec_driver_sql\((.*?)\)$", path.read_text(), re.MULTILINE)
     }
-    assert texts == {'"SELECT pg_advisory_xact_lock(7310293847)"', '"BEGIN IMMEDIATE"'}
+    # The last adds rows to a table, each with its workspace.
+    block = "_block(table, tuple(names), tuple(same), BLOCK, ignore=ignore), blocks"
+    assert texts == {'"SELECT pg_advisory_xact_lock(7310293847)"', '"BEGIN IMMEDIATE"', block}
+    assert _block(LEAD, ("id",), ("workspace_id",), 2, ignore=False) == "INSERT INTO lead (workspace_id, id) VALUES (?1, ?), (?1, ?)"

@@ -12,7 +12,7 @@ from app.actions.references import LEAD
 from app.actions.scorer import UNSCORED, Scorer
 from app.actions.triggers import set_off
 from app.actions.work import Work
-from app.database import insert_packed, insert_rows, packed
+from app.database import insert_rows, insert_written, written
 from app.rules.fields import LeadStatus
 from app.rules.making import KEYS, LOGGED, MadeLead, Making
 
@@ -82,31 +82,29 @@ async def insert_leads(work: Work, fresh: Fresh, others: Sequence[dict[str, Any]
         **scored,
     }
     rows = [(key or "", crm_id or "", made.row) for _, key, crm_id, made in fresh.leads]
-    for other in others:
-        row = packed(LEAD, [other], columns, postgres=work.postgres)[1:-1].encode()
+    for other, row in zip(others, written(work.connection, LEAD, others, columns), strict=True):
         rows.append((other["email_key"] or "", other["crm_id"] or "", row))
-    rows.sort()
+    rows.sort(key=itemgetter(0, 1))
     alike = {name: value for name, value in same.items() if name not in columns}
-    written = await work.beside(insert_packed(work.connection, LEAD, columns, [row for *_, row in rows], alike, ignore=True))
-    return written == len(rows)
+    count = await work.beside(insert_written(work.connection, LEAD, columns, [row for *_, row in rows], alike, ignore=True))
+    return count == len(rows)
 
 
 async def record_among(work: Work, fresh: Fresh, told: list[dict[str, Any]], places: Sequence[int]) -> None:
     """Tell the log of them and of what else their batch did: rows of the log, `unnumbered`, each with its place in the batch."""
     turns = [(place, False, at) for at, place in enumerate(places)] + [(place, True, at) for at, (place, *_) in enumerate(fresh.leads)]
     alike = unnumbered(work, Entry(ActivityKind.LEAD_CREATED))
-    close = b"}" if work.postgres else b"]"
-    rows: list[bytes] = []
+    rows: list[Any] = []
     numbers: dict[str, int] = {}
     for sequence, (_, new, at) in enumerate(sorted(turns), await numbered(work, len(turns))):
         if new:
             made = fresh.leads[at][-1]
-            rows.append(b"%b%d%b" % (made.logged, sequence, close))
+            rows.append(b"%b%d}" % (made.logged, sequence) if isinstance(made.logged, bytes) else (*made.logged, sequence))
             numbers[made.id] = sequence
         else:
             told[at]["sequence"] = sequence
     same = {name: value for name, value in alike.items() if name not in LOGGED and value is not None}
-    await work.beside(insert_packed(work.connection, ACTIVITY, LOGGED, rows, same))
+    await work.beside(insert_written(work.connection, ACTIVITY, LOGGED, rows, same))
     await insert_rows(work.connection, ACTIVITY, told)
 
     def everything() -> list[dict[str, Any]]:

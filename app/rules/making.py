@@ -1,7 +1,7 @@
 """Rows of a long file made ready before their turn, by a process of its own (`import_reader.py`).
 
 Each is read into values, and made into the lead that it is if nobody has it yet: its row of the table, its entry of the search index, its
-row of the log, each as the JSON that the database is given. Whoever writes the piece takes these for the leads that are new indeed, and
+row of the log, each as the database is given it. Whoever writes the piece takes these for the leads that are new indeed, and
 decides all others by their values.
 """
 
@@ -47,7 +47,7 @@ class Making:
     campaign_id: str | None
     rules: ScoringRules | None  #: None: they get no score.
     criteria: tuple[Criteria, ...]
-    by_name: bool  #: PostgreSQL reads the members of a row by name, SQLite by place.
+    by_name: bool  #: PostgreSQL is given rows as JSON, SQLite their values.
     columns: tuple[str, ...] = field(init=False)  #: In which the leads of such a file may differ from each other.
 
     def __post_init__(self) -> None:
@@ -72,14 +72,14 @@ class SoundRow(NamedTuple):
 
 
 class MadeLead(NamedTuple):
-    """What a row is if its lead is new; all but the ids is JSON for the database."""
+    """What a row is if its lead is new, as the database is given it: values for SQLite, JSON for PostgreSQL."""
 
     id: str
     activity_id: str
     score: int | None
-    row: bytes
-    entry: bytes
-    logged: bytes  #: Up to its number.
+    row: list[Any] | bytes
+    entry: bytes  #: Of SQLite's search index, as JSON.
+    logged: tuple[str, ...] | bytes  #: Up to its number.
 
 
 class ReadPiece(NamedTuple):
@@ -140,11 +140,13 @@ def make(fields: dict[str, Any], making: Making, texts: dict[int, tuple[Any, str
         for name in ("attributes", "attributes_folded", "score_components"):
             if lead[name] is not None:
                 lead[name] = orjson.Fragment(lead[name])
-        row = _written({name: lead[name] for name in making.columns})
-        return MadeLead(lead_id, activity_id, value, row, b"", _written(told)[:-1] + b',"sequence":')
-    row = _written([lead[name] for name in making.columns])
+        text = _written({name: lead[name] for name in making.columns})
+        return MadeLead(lead_id, activity_id, value, text, b"", _written(told)[:-1] + b',"sequence":')
+    if lead["opt_in_at"] is not None:
+        lead["opt_in_at"] = moment_text(lead["opt_in_at"])
+    row = [lead[name] for name in making.columns]
     entry = orjson.dumps([search_key(lead_id), lead_id, lead["search_text"]])
-    return MadeLead(lead_id, activity_id, value, row, entry, _written([*told.values()])[:-1] + b",")
+    return MadeLead(lead_id, activity_id, value, row, entry, tuple(told.values()))
 
 
 def _written(value: Any) -> bytes:

@@ -5,10 +5,8 @@ what the query finds, in its order. While one is written out the next is read.
 """
 
 import asyncio
-import csv
-import io
 import re
-from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import aclosing
 from enum import StrEnum
 from itertools import islice
@@ -20,7 +18,7 @@ from graphql import GraphQLError
 from app.actions.work import Caller
 from app.database import Database
 from app.errors import BadUserInput, Internal
-from app.rules.files import FORMULA_BEGINS, safe_cell
+from app.rules.csv_lines import cells_of, lines_of
 from app.rules.written import dumps
 from schema.context import Context
 from schema.graph import document, graph
@@ -41,13 +39,9 @@ QUERY = f"""query LeadExport($where: LeadWhere, $search: String, $after: String,
     nodes {{ {" ".join(COLUMNS)} }}
   }}
 }}"""
-#: The columns that hold what callers wrote; the others hold ids, names, numbers and moments of ours.
-_TEXTS = tuple(
-    place
-    for place, name in enumerate(COLUMNS)
-    if name not in {"id", "status", "attributes", "optInAt", "qualityScore", "createdAt", "updatedAt", "lastActivityAt", "version"}
-)
-_ATTRIBUTES = COLUMNS.index("attributes")
+#: The columns that hold ids, names, numbers and moments of ours, and an object, which no spreadsheet runs: the others callers wrote.
+_OURS = frozenset({"id", "status", "attributes", "optInAt", "qualityScore", "createdAt", "updatedAt", "lastActivityAt", "version"})
+_NUMBERS = frozenset({"qualityScore", "version"})
 _LINE = orjson.OPT_APPEND_NEWLINE
 #: The library shows the filter at fault as Python would, and who wrote it has it in JSON.
 _FOUND = re.compile(r",? found: .*", re.DOTALL | re.IGNORECASE)
@@ -142,21 +136,19 @@ def _ndjson(cells: list[list[Any]]) -> Iterator[bytes]:
 
 
 def _header() -> bytes:
-    return b"\xef\xbb\xbf" + _lines([COLUMNS])  # the mark tells spreadsheets that it is UTF-8
+    return f"\ufeff{lines_of([COLUMNS])}".encode()  # the mark tells spreadsheets that it is UTF-8
 
 
 def _csv(cells: list[list[Any]]) -> Iterator[bytes]:
-    for place in _TEXTS:
-        # Looked at first, a column in one go: a cell of a million may be a formula, and a call for each would cost more than all else.
-        if not FORMULA_BEGINS.isdisjoint({cell[0] for cell in cells[place] if cell}):
-            cells[place] = [cell and safe_cell(cell) for cell in cells[place]]
-    cells[_ATTRIBUTES] = [dumps(attributes) if attributes else "" for attributes in cells[_ATTRIBUTES]]
-    rows = zip(*cells, strict=True)
-    while piece := _lines(islice(rows, PIECE)):
-        yield piece
-
-
-def _lines(rows: Iterable[Sequence[Any]]) -> bytes:
-    out = io.StringIO(newline="")
-    csv.writer(out).writerows(rows)
-    return out.getvalue().encode()
+    columns = []
+    for name, values in zip(COLUMNS, cells, strict=True):
+        if name in _NUMBERS:
+            texts = ["" if value is None else str(value) for value in values]
+        elif name == "attributes":
+            texts = [dumps(value) if value else "" for value in values]
+        else:
+            texts = [value or "" for value in values]
+        columns.append(cells_of(texts, foreign=name not in _OURS))
+    rows = zip(*columns, strict=True)
+    while piece := lines_of(islice(rows, PIECE)):
+        yield piece.encode()

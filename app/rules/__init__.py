@@ -7,6 +7,7 @@ emails      addresses, their identity, their domains       urls        is it a w
 phones      is it a phone at all                           ids         TypeIDs and secrets
 files       CSV as people save it                          workbooks   Excel's, as tables
 columns     columns of a file to fields                    uploads     a file in pieces of 2,000 rows
+csv_lines   CSV written a column at a time
 records     of a CSV text, and the lines they begin on
 workbook_reader     what `workbooks` runs in a process of its own
 making      what rows of a long file are if their leads are new: `import_reader` makes them in a process of its own

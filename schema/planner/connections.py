@@ -227,7 +227,8 @@ class Connection:
 
     def _divided(self) -> bool:
         """Tell whether an index has rows without the first key at one end, and the list has them at the other or at the same."""
-        return self.keys[0].indexed and self.keys[0].nullable and self.listed.source is self.rows
+        whole = self.parent is None and self.listed.source is self.rows  # what hangs below a row is few, or has an index of its own
+        return whole and self.keys[0].indexed and self.keys[0].nullable
 
     def _given_cursor(self) -> Expression:
         if not self.asked.cursor:

@@ -353,8 +353,10 @@ class Job(Owned, table=True):
     finished_at: datetime | None = Field(default=None, sa_type=Moment)
 
 
-#: SQLite's search index; PostgreSQL has one on `lead` itself. Its rowid is `rules.ids.search_key(lead_id)`.
+#: SQLite's search index; PostgreSQL has one on `lead` itself. Its rowid is `rules.ids.search_key(lead_id)`; a lead's moment stands there
+#: so that what is found can be sorted before it is looked up.
 #: `ascii` splits at spaces alone, since all that is no ASCII letter or digit has been folded and split before.
 SQLITE_SEARCH = (
-    "CREATE VIRTUAL TABLE lead_search USING fts5(workspace_id UNINDEXED, lead_id UNINDEXED, words, tokenize = 'ascii', prefix = '2 3')"
+    "CREATE VIRTUAL TABLE lead_search USING fts5"
+    "(workspace_id UNINDEXED, lead_id UNINDEXED, created_at UNINDEXED, words, tokenize = 'ascii', prefix = '2 3')"
 )

@@ -1,11 +1,16 @@
 """Migrations make what the tables say, once, on either database."""
 
 import pytest
+import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.operations import Operations
+from alembic.script import ScriptDirectory
 from sqlmodel import SQLModel
 
 from app import migrations
+from app.actions import upserts
+from app.actions.work import Work
 from app.database import Database, table_of
 from app.settings import Settings
 from app.tables import SQLITE_SEARCH, Lead
@@ -74,16 +79,6 @@ async def test_a_newer_database_is_refused(database):
 
 async def test_texts_in_attributes_of_older_leads_are_folded_as_new_ones_are(database, caller):
     """The rows as the version before left them, more than one chunk's."""
-    import sqlalchemy as sa
-    from alembic.migration import MigrationContext
-    from alembic.operations import Operations
-    from alembic.script import ScriptDirectory
-
-    from app.actions import upserts
-    from app.actions.work import Work
-    from app.database import table_of
-    from app.tables import Lead
-
     lead = table_of(Lead)
     mine = lead.c.workspace_id == sa.bindparam("workspace", caller.workspace_id)
     rows = [{"crmId": str(number), "attributes": {"a": f"É{number}", "b": "plain", "c": 1, "d": ["É"]}} for number in range(6)]
@@ -107,3 +102,29 @@ async def test_texts_in_attributes_of_older_leads_are_folded_as_new_ones_are(dat
     assert before[0] == ("0", {"a": "e0"})
     assert before[-1] == ("bare", None)
     assert after == before
+
+
+async def test_the_search_index_of_older_leads_is_made_anew_as_it_was_with_their_moments(database, caller):
+    """On PostgreSQL there is nothing to do."""
+    if database.is_postgres:
+        return
+    rows = [{"crmId": str(number), "company": f"Firm {number}"} for number in range(6)]
+    async with database.writing() as connection:
+        await upserts.upsert_many(Work(connection, caller, "req_1"), rows)
+
+    def again(sync):
+        found = "SELECT rowid, workspace_id, lead_id, created_at, words FROM lead_search ORDER BY rowid"
+        before = sync.exec_driver_sql(found).all()
+        sync.exec_driver_sql("ALTER TABLE lead_search RENAME TO kept")
+        sync.exec_driver_sql(SQLITE_SEARCH.replace("created_at UNINDEXED, ", ""))
+        columns = "rowid, workspace_id, lead_id, words"
+        sync.exec_driver_sql(f"INSERT INTO lead_search ({columns}) SELECT {columns} FROM kept")
+        sync.exec_driver_sql("DROP TABLE kept")
+        script = ScriptDirectory(str(migrations.VERSIONS.parent)).get_revision("0010").module
+        with Operations.context(MigrationContext.configure(sync)):
+            script.upgrade()
+        assert sync.exec_driver_sql(found).all() == before
+        return len(before)
+
+    async with database.writing() as connection:
+        assert await connection.run_sync(again) >= len(rows)

@@ -8,11 +8,12 @@ import sqlalchemy as sa
 
 from app.actions.work import Work
 from app.rules.ids import search_key
+from app.rules.written import moment_text
 
 _FORGET = sa.text("DELETE FROM lead_search WHERE workspace_id = :workspace AND rowid IN (SELECT value FROM json_each(:keys))")
 _REMEMBER = sa.text(
-    "INSERT INTO lead_search (rowid, workspace_id, lead_id, words) "
-    "SELECT json_extract(value, '$[0]'), :workspace, json_extract(value, '$[1]'), json_extract(value, '$[2]') FROM json_each(:entries)"
+    "INSERT INTO lead_search (rowid, workspace_id, lead_id, created_at, words) SELECT json_extract(value, '$[0]'), :workspace, "
+    "json_extract(value, '$[1]'), coalesce(json_extract(value, '$[3]'), :now), json_extract(value, '$[2]') FROM json_each(:entries)"
 )
 
 
@@ -24,7 +25,8 @@ async def forget(work: Work, lead_ids: Iterable[str]) -> None:
 
 
 async def remember(work: Work, leads: Sequence[dict[str, Any]], made: Sequence[bytes] = ()) -> None:
-    """Put leads into the index that are not in it; `made`: entries that are JSON already."""
+    """Put leads into the index that are not in it; `made`: entries of new ones that are JSON already."""
     if (leads or made) and not work.postgres:
-        entries = [[search_key(lead["id"]), lead["id"], lead["search_text"]] for lead in leads] + [orjson.Fragment(entry) for entry in made]
-        await work.run(_REMEMBER, {"entries": orjson.dumps(entries).decode()})
+        entries: list[Any] = [[search_key(lead["id"]), lead["id"], lead["search_text"], moment_text(lead["created_at"])] for lead in leads]
+        entries += [orjson.Fragment(entry) for entry in made]
+        await work.run(_REMEMBER, {"entries": orjson.dumps(entries).decode(), "now": moment_text(work.now)})

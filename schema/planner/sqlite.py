@@ -217,13 +217,12 @@ class Sqlite(Dialect):
 
     def hits(self, scope: Any, search: Search) -> Hits:
         index, conditions = self._index(scope.workspace, search)
-        return Hits(index, index.c.lead_id, conditions, {})
+        return Hits(index, index.c.lead_id, conditions, {"created_at": index.c.created_at})
 
     def _index(self, workspace: Expression, search: Search) -> tuple[sa.FromClause, list[Expression]]:
         # FTS5 has a hidden column of the table's own name, and wants that before MATCH.
-        index = sa.table(
-            "lead_search", sa.column("workspace_id"), sa.column("lead_id"), sa.column("words", sa.Text), sa.column("lead_search")
-        ).alias()
+        names = ("workspace_id", "lead_id", "created_at", "words", "lead_search")
+        index = sa.table("lead_search", *[sa.column(name, sa.Text) for name in names]).alias()
         found = index.c.lead_search.op("MATCH")(search.query)
         return index, [found, index.c.workspace_id == workspace, *self.begun(index.c.words, search.checks)]
 

@@ -17,6 +17,7 @@ from app.actions.scorer import CAMPAIGN_LEAD
 from app.actions.work import Work
 from app.database import insert_rows
 from app.rules.ids import new_id, search_key
+from app.rules.written import moment_text
 
 HERE = sa.bindparam("workspace")
 MARIE = {
@@ -64,9 +65,9 @@ def stored(work: Work) -> Callable[..., Any]:
     async def read(of: Work = work) -> dict[str, dict[str, Any]]:
         rows = await of.rows(sa.select(LEAD).where(LEAD.c.workspace_id == HERE).order_by(LEAD.c.id))
         if not of.postgres:
-            held = await of.rows(sa.text("SELECT rowid, lead_id, words FROM lead_search WHERE workspace_id = :workspace"))
-            words = {(row["rowid"], row["lead_id"], row["words"]) for row in held}
-            assert words == {(search_key(row["id"]), row["id"], row["search_text"]) for row in rows}
+            held = await of.rows(sa.text("SELECT rowid, lead_id, created_at, words FROM lead_search WHERE workspace_id = :workspace"))
+            there = {(row["rowid"], row["lead_id"], row["created_at"], row["words"]) for row in held}
+            assert there == {(search_key(row["id"]), row["id"], moment_text(row["created_at"]), row["search_text"]) for row in rows}
             assert len(held) == len(rows)
         return {row["id"]: row for row in rows}
 

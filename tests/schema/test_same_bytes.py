@@ -14,6 +14,7 @@ from app.actions.work import Caller, Role, Work
 from app.database import Database, insert_rows
 from app.migrations import upgrade
 from app.rules.ids import search_key
+from app.rules.written import moment_text
 from app.settings import QUERIES, Settings
 from schema.context import Context
 from schema.graph import graph
@@ -82,9 +83,9 @@ async def copied(source, target, caller):
         async with target.writing() as connection:
             await insert_rows(connection, table, rows)
             if table.name == "lead" and not target.is_postgres:
-                into = "INSERT INTO lead_search (rowid, workspace_id, lead_id, words) VALUES (?, ?, ?, ?)"
+                into = "INSERT INTO lead_search (rowid, workspace_id, lead_id, created_at, words) VALUES (?, ?, ?, ?, ?)"
                 for row in rows:
-                    values = (search_key(row["id"]), row["workspace_id"], row["id"], row["search_text"])
+                    values = (search_key(row["id"]), row["workspace_id"], row["id"], moment_text(row["created_at"]), row["search_text"])
                     await connection.exec_driver_sql(into, values)
 
 

@@ -1,5 +1,6 @@
 """What the root fields of mutations say of themselves: who may, what is told only once, what is done ahead of the transaction."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,9 @@ from app.actions.work import Caller, Role
 from app.http.checks import Operation
 from app.http.requests import Request
 from schema.scalars import WithFiles
+
+#: Files that are read at once, each in a thread that asks for the interpreter's lock as often as the loop does.
+AT_ONCE = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +32,7 @@ class RootFields:
 
     def __init__(self, schema: GraphQLSchema) -> None:
         self.schema = schema
+        self._turns = asyncio.Semaphore(AT_ONCE)
         fields = schema.mutation_type.fields if schema.mutation_type else {}
         told = {name: getattr(field.extensions.get("strawberry-definition"), "metadata", {}) for name, field in fields.items()}
         self._said = {
@@ -64,7 +69,8 @@ class RootFields:
                 arguments = get_argument_values(mutation.fields[node.name.value], node, values)
             except GraphQLError:
                 continue
-            await said.ahead(arguments)
+            async with self._turns:
+                await said.ahead(arguments)
 
     def _of(self, name: str) -> _Said:
         return self._said.get(name, _Said())

@@ -16,6 +16,7 @@ from app.actions.batches import JobStatus
 from app.actions.jobs import JOB
 from app.actions.work import Role, Work
 from app.database import table_of
+from app.http import root_fields
 from app.rules.uploads import read_table, rows_of
 from app.settings import QUERIES
 from app.tables import Activity, ImportJob, ImportPiece, Lead
@@ -135,6 +136,26 @@ async def test_others_write_while_a_file_is_read(api, send, monkeypatch, documen
     finally:
         go_on.set()
     assert "errors" not in (await sending).json()
+
+
+async def test_two_files_are_read_at_once_and_the_others_after_them(api, send, monkeypatch):
+    begun, go_on = threading.Semaphore(0), threading.Event()
+
+    def slowly(*args):
+        begun.release()
+        assert go_on.wait(30)
+        return read_table(*args)
+
+    monkeypatch.setattr(read_ahead, "read_table", slowly)
+    sending = [asyncio.create_task(send(api, "leads/import_preview", LEADS)) for _ in range(4)]
+    try:
+        for _ in range(root_fields.AT_ONCE):
+            assert await asyncio.to_thread(begun.acquire, timeout=30)
+        await api("leads/create", input={"email": "dora@example.com"})
+        assert not begun.acquire(blocking=False)
+    finally:
+        go_on.set()
+    assert ["errors" in (await each).json() for each in sending] == [False] * 4
 
 
 async def test_a_file_is_read_once_and_before_the_transaction_however_it_is_named(api, send, monkeypatch, rows):

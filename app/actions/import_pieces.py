@@ -22,7 +22,7 @@ from app.actions.work import Work
 from app.database import table_of
 from app.rules.fields import Draft
 from app.rules.files import FileRow
-from app.rules.import_reader import LENGTH, framed
+from app.rules.import_reader import LENGTH
 from app.rules.making import MadeLead, Making, ReadPiece, SoundRow, read_bits
 from app.rules.scoring import Criteria, ScoringRules
 from app.tables import ImportPiece
@@ -89,6 +89,8 @@ class Pieces:
         return self._last
 
     async def _read(self, work: Work, position: int) -> Piece | None:
+        if self._process is None:
+            await self._ask(work, position)
         if self._process is not None and position < self._count:
             if (piece := await self._process.take(position)) is not None:
                 return piece
@@ -105,18 +107,24 @@ class Pieces:
 
     async def read_on(self, work: Work, position: int) -> Iterator[None] | None:
         """Have the pieces from this one on read; gives what is left to do for that while the database is busy."""
-        if self._process is None and not self._alone and self._count - position >= LONG - 1:
+        await self._ask(work, position)
+        if self._process is not None:
+            return None
+        self._begun = await self._begin(work, position)
+        return None if self._begun is None else self._begun[2]
+
+    async def _ask(self, work: Work, position: int) -> None:
+        """Have a process read the pieces from this one on, if there are enough of them left to begin one."""
+        if self._process is None and not self._alone and self._count - position >= LONG:
             self._process = await _Process.begin(await self._making(work))
             self._alone = self._process is None
         if self._process is None:
-            self._begun = await self._begin(work, position)
-            return None if self._begun is None else self._begun[2]
+            return
         while (wanted := self._process.wanted(position)) is not None and wanted < self._count:
             content = await self._content(work, wanted)
             if content is None:
                 break
             self._process.ask(wanted, content, made=self.mostly_new)
-        return None
 
     async def close(self) -> None:
         """End the process that reads, if there is one, and start none again."""
@@ -209,7 +217,7 @@ class _Process:
     def _written(self, content: bytes) -> None:
         assert self._process.stdin is not None  # noqa: S101  (it was asked for)
         # Not waited for: what lies here is bounded by the pieces that are asked for, and who is gone is found out by reading.
-        self._process.stdin.write(framed(content))
+        self._process.stdin.write(len(content).to_bytes(LENGTH, "big") + content)
 
     async def close(self) -> None:
         """End the process."""

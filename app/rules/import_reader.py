@@ -17,11 +17,6 @@ from app.rules.making import KEYS, Making, read_piece
 LENGTH = 8
 
 
-def framed(content: bytes) -> bytes:
-    """Put the length before a frame."""
-    return len(content).to_bytes(LENGTH, "big") + content
-
-
 def _frame(file: BinaryIO) -> bytes:
     length = file.read(LENGTH)
     return file.read(int.from_bytes(length, "big")) if len(length) == LENGTH else b""
@@ -31,13 +26,20 @@ def read(asked: BinaryIO, out: BinaryIO) -> None:
     """Read pieces for as long as some are asked for."""
     making: Making = pickle.loads(_frame(asked))  # noqa: S301  (written by who began this process)
     while frame := _frame(asked):
-        piece = read_piece(frame[1:].decode(), making, made=frame[:1] == b"1")
-        keys = [tuple([row.fields.get(name) for name in KEYS]) for row in piece.sound]
-        # As plain tuples, which are read in half the time; the sound rows by themselves, for where all are new nobody needs them.
-        first = piece.rejected, keys, [tuple(made) for made in piece.made]
-        second = [tuple(row) for row in piece.sound]
-        out.writelines(framed(pickle.dumps(part, pickle.HIGHEST_PROTOCOL)) for part in (first, second))
-        out.flush()
+        _answer(frame, making, out)
+        del frame  # or it would be held beside the next
+
+
+def _answer(frame: bytes, making: Making, out: BinaryIO) -> None:
+    piece = read_piece(frame[1:].decode(), making, made=frame[:1] == b"1")
+    keys = [tuple([row.fields.get(name) for name in KEYS]) for row in piece.sound]
+    # As plain tuples, which are read in half the time; the sound rows by themselves, for where all are new nobody needs them.
+    made = [tuple(each) for each in piece.made]
+    for part in ((piece.rejected, keys, made), [tuple(row) for row in piece.sound]):
+        content = pickle.dumps(part, pickle.HIGHEST_PROTOCOL)
+        out.write(len(content).to_bytes(LENGTH, "big"))
+        out.write(content)
+    out.flush()
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ import io
 import os
 import random
 import secrets
+import signal
 from dataclasses import replace
 
 import pytest
@@ -228,5 +229,21 @@ async def test_a_job_that_is_stopped_ends_its_reader(places, pieces, started):
     ordered = await place.order(lines())
     with pytest.raises(asyncio.CancelledError):
         await place.worker.run_held(ordered.job, stop)
+    assert started[0].returncode is not None
+    assert import_pieces._Process.running == 0
+
+
+async def test_a_job_that_is_stopped_while_its_reader_is_at_work_ends_it(places, pieces, started):
+    place, _ = places
+    pieces(1)
+    ordered = await place.order(lines())
+    await place.worker._step(ordered.job)
+    os.kill(started[0].pid, signal.SIGSTOP)
+    try:
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(place.worker.run_held(ordered.job, lambda _: None), 0.5)
+    finally:
+        if started[0].returncode is None:
+            os.kill(started[0].pid, signal.SIGCONT)
     assert started[0].returncode is not None
     assert import_pieces._Process.running == 0

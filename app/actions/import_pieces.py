@@ -81,6 +81,7 @@ class Pieces:
         self._process: _Process | None = None
         self._begun: tuple[int, ReadPiece, Iterator[None]] | None = None
         self._last: Piece | None = None
+        self._coming: asyncio.Task[Piece | None] | None = None
 
     async def take(self, work: Work, position: int) -> Piece | None:
         """Give a piece, None behind the last: that which was read ahead, as a rule, and for a step that is run again the same."""
@@ -92,7 +93,8 @@ class Pieces:
         if self._process is None:
             await self._ask(work, position)
         if self._process is not None and position < self._count:
-            if (piece := await self._process.take(position)) is not None:
+            coming, self._coming = self._coming or self._process.take(position), None
+            if (piece := await coming) is not None:
                 return piece
             logger.warning("import.reader_lost", id=self._row["id"])
             await self.close()
@@ -109,6 +111,9 @@ class Pieces:
         """Have the pieces from this one on read; gives what is left to do for that while the database is busy."""
         await self._ask(work, position)
         if self._process is not None:
+            # Unpacked while the database is busy with the piece before it.
+            if position < self._count and self._coming is None:
+                self._coming = asyncio.create_task(self._process.take(position))
             return None
         self._begun = await self._begin(work, position)
         return None if self._begun is None else self._begun[2]
@@ -129,8 +134,13 @@ class Pieces:
     async def close(self) -> None:
         """End the process that reads, if there is one, and start none again."""
         process, self._process, self._alone = self._process, None, True
-        if process is not None:
-            await process.close()
+        coming, self._coming = self._coming, None
+        if process is None:
+            return
+        process.kill()
+        if coming is not None:
+            await asyncio.wait([coming])  # which finds it gone
+        await process.close()
 
     async def _content(self, work: Work, position: int) -> str | None:
         row = await work.row(_NEXT, {"import": self._row["id"], "position": position})
@@ -219,9 +229,12 @@ class _Process:
         # Not waited for: what lies here is bounded by the pieces that are asked for, and who is gone is found out by reading.
         self._process.stdin.write(len(content).to_bytes(LENGTH, "big") + content)
 
-    async def close(self) -> None:
+    def kill(self) -> None:
         """End the process."""
-        type(self).running -= 1
         with suppress(ProcessLookupError):
             self._process.kill()
+
+    async def close(self) -> None:
+        """Wait until the process that was killed is gone."""
+        type(self).running -= 1
         await self._process.communicate()

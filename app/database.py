@@ -313,13 +313,19 @@ def _update(table: sa.Table, keys: tuple[str, ...], names: tuple[str, ...], same
 
 
 async def update_rows(
-    connection: AsyncConnection, table: sa.Table, workspace: str, rows: Sequence[dict[str, Any]], *, keys: Sequence[str] = ("id",)
+    connection: AsyncConnection,
+    table: sa.Table,
+    workspace: str,
+    rows: Sequence[dict[str, Any]],
+    *,
+    keys: Sequence[str] = ("id",),
+    columns: Sequence[str] | None = None,
 ) -> None:
-    """Write all the rows' columns but the keys, where the keys are equal, in one statement."""
+    """Write all the rows' columns but the keys, or those of them that are named, where the keys are equal, in one statement."""
     if not rows:
         return
     postgres = connection.dialect.name == "postgresql"
-    some = [name for name in rows[0] if name not in keys]
+    some = [name for name in columns or rows[0] if name not in keys]
     same = alike(table, rows, some)
     names = tuple(name for name in some if name not in same)
     statement = _update(table, tuple(keys), names, same, postgres=postgres)

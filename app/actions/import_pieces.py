@@ -60,7 +60,11 @@ class Piece:
 
     @property
     def sound(self) -> Sequence[SoundRow]:
-        """Give the sound rows, which are unpacked when somebody asks: of leads that are all new nobody does."""
+        """Give the sound rows."""
+        return self.unpack()
+
+    def unpack(self) -> Sequence[SoundRow]:
+        """Unpack the sound rows, which is done when somebody asks: for those of leads that are all new nobody does."""
         if isinstance(self._sound, bytes):
             self._sound = [SoundRow(*row) for row in pickle.loads(self._sound)]  # noqa: S301  (our own process wrote it)
         return self._sound
@@ -114,7 +118,7 @@ class Pieces:
             # Unpacked while the database is busy with the piece before it.
             if position < self._count and self._coming is None:
                 self._coming = asyncio.create_task(self._process.take(position))
-            return None
+            return None if self.mostly_new or self._coming is None else _unpacking(self._coming)
         self._begun = await self._begin(work, position)
         return None if self._begun is None else self._begun[2]
 
@@ -165,6 +169,13 @@ class Pieces:
         # Not locked: whoever writes a piece looks whether these are still the rules.
         scorer = await load_scorer(work, campaigns, lock=False)
         return self._made_of(work, scorer.rules, tuple(scorer.criteria.values()))
+
+
+def _unpacking(coming: asyncio.Task[Piece | None]) -> Iterator[None]:
+    """Unpack the sound rows of a piece that has come by now, and is likely to need them."""
+    if coming.done() and not coming.cancelled() and coming.exception() is None and (piece := coming.result()) is not None:
+        piece.unpack()
+    yield
 
 
 class _Process:

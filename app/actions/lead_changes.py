@@ -156,8 +156,8 @@ async def _write_leads(work: Work, nets: Sequence[Move], fresh: Fresh | None) ->
     changed = [net for net in known if net.before is not None and net.before["version"] != net.after["version"]]
     scored = [net for net in known if net.before is not None and net.before["version"] == net.after["version"]]
     columns = _LEAD_COLUMNS if freed else _touched(changed)
-    await work.beside(update_rows(work.connection, LEAD, work.workspace, [_only(net.after, columns) for net in changed]))
-    await update_rows(work.connection, LEAD, work.workspace, [_only(net.after, _SCORE_COLUMNS) for net in scored])
+    await work.beside(update_rows(work.connection, LEAD, work.workspace, [net.after for net in changed], columns=columns))
+    await update_rows(work.connection, LEAD, work.workspace, [net.after for net in scored], columns=_SCORE_COLUMNS)
 
 
 def _touched(nets: Sequence[Move]) -> Sequence[str]:
@@ -167,10 +167,6 @@ def _touched(nets: Sequence[Move]) -> Sequence[str]:
     # By identity: a value that was left alone is the same object, and to Python 1 and True in an attribute would be equal.
     pairs = [(net.before, net.after) for net in nets if net.before is not None]
     return ["id", *(name for name in _LEAD_COLUMNS if name != "id" and any(before[name] is not after[name] for before, after in pairs))]
-
-
-def _only(row: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
-    return {name: row[name] for name in names}
 
 
 async def _free(work: Work, known: Iterable[Move], nets: Iterable[Move]) -> bool:

@@ -10,16 +10,18 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from functools import lru_cache
+from io import BytesIO
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import orjson
 import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlmodel import SQLModel
@@ -29,7 +31,7 @@ from app.database_errors import is_away
 from app.errors import Unavailable
 from app.postgres_readers import PostgresReaders
 from app.readers import Readers
-from app.rules.written import moment_text
+from app.rules.written import copy_line, moment_text
 from app.settings import Settings
 from app.sqlite_readers import SqliteReaders, prepare_sqlite
 from app.wakeups import PostgresWakeups, SqliteWakeups, Wakeups
@@ -246,11 +248,10 @@ async def insert_rows(
 
 def written(connection: AsyncConnection, table: sa.Table, rows: Sequence[dict[str, Any]], names: Sequence[str]) -> list[Any]:
     """Write each row as `insert_written` takes it."""
-    if connection.dialect.name == "postgresql":
-        out = (dict(zip(names, row, strict=True)) for row in _chosen(table, rows, names, fragments=True))
-        return [orjson.dumps(row, option=orjson.OPT_PASSTHROUGH_DATETIME, default=_plain) for row in out]
-    moments = [place for place, name in enumerate(names) if isinstance(table.c[name].type, Moment)]
     chosen = [*_chosen(table, rows, names, fragments=False)]
+    if connection.dialect.name == "postgresql":
+        return [copy_line(row) for row in chosen]
+    moments = [place for place, name in enumerate(names) if isinstance(table.c[name].type, Moment)]
     for place in moments:
         for row in chosen:
             if row[place] is not None:
@@ -269,36 +270,42 @@ async def insert_written(
     names: Sequence[str],
     rows: Sequence[Any],
     same: Mapping[str, Any],
-    *,
-    ignore: bool = False,
-) -> int:
+) -> None:
     """Insert rows that are `written` already: the columns `names`, beside those in which all are the `same`, `workspace_id` among them.
 
-    Gives the number of those that went in: with `ignore`, rows that meet a unique value are left out. On SQLite each hundred is one.
+    By `COPY` on PostgreSQL, each hundred a statement on SQLite. Raises IntegrityError where a row meets a unique value.
     """
-    count, whole = 0, 0
-    postgres = connection.dialect.name == "postgresql"
-    if not postgres and len(rows) >= BLOCK:
-        whole = len(rows) - len(rows) % BLOCK
-        alike = written(connection, table, [dict(same)], [*same])[0]
+    [alike] = written(connection, table, [dict(same)], [*same])
+    if connection.dialect.name == "postgresql":
+        end = b"\t%b\n" % alike
+        await _copy(connection, table, [*names, *same], end.join(rows) + end)
+        return
+    whole = len(rows) - len(rows) % BLOCK
+    if whole:
         blocks = [(*alike, *chain.from_iterable(rows[start : start + BLOCK])) for start in range(0, whole, BLOCK)]
-        result = await connection.exec_driver_sql(_block(table, tuple(names), tuple(same), BLOCK, ignore=ignore), blocks)
-        count = result.rowcount
+        await connection.exec_driver_sql(_block(table, tuple(names), tuple(same), BLOCK), blocks)
     if rest := rows[whole:]:
-        text = (b"[%b]" % b",".join(rest)).decode() if postgres else orjson.dumps(rest).decode()
-        statement = _insert(table, tuple(names), tuple(same), (), postgres=postgres, ignore=ignore)
-        binds = {"rows": text, **{f"all_{name}": value for name, value in same.items()}}
-        result = await connection.execute(statement, binds, execution_options={"preserve_rowcount": True})
-        count += result.rowcount
-    return count
+        statement = _insert(table, tuple(names), tuple(same), (), postgres=False, ignore=False)
+        await connection.execute(statement, {"rows": orjson.dumps(rest).decode(), **{f"all_{name}": value for name, value in same.items()}})
+
+
+async def _copy(connection: AsyncConnection, table: sa.Table, names: Sequence[str], lines: bytes) -> None:
+    """Copy lines into a table. What the driver raises is made into what SQLAlchemy would raise, for all who look at that."""
+    raw: asyncpg.Connection = (await connection.get_raw_connection()).driver_connection
+    try:
+        await raw.copy_to_table(table.name, source=BytesIO(lines), columns=names)
+    except asyncpg.IntegrityConstraintViolationError as error:
+        raise IntegrityError("COPY", None, error, hide_parameters=True) from error
+    except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        raise DBAPIError("COPY", None, error, hide_parameters=True) from error
 
 
 @lru_cache(maxsize=200)
-def _block(table: sa.Table, names: tuple[str, ...], same: tuple[str, ...], size: int, *, ignore: bool) -> str:
+def _block(table: sa.Table, names: tuple[str, ...], same: tuple[str, ...], size: int) -> str:
     row = ", ".join([*(f"?{number}" for number in range(1, len(same) + 1)), *("?" for _ in names)])
     rows = ", ".join([f"({row})"] * size)
     columns = ", ".join([*same, *names])
-    return f"INSERT INTO {table.name} ({columns}) VALUES {rows}{' ON CONFLICT DO NOTHING' if ignore else ''}"
+    return f"INSERT INTO {table.name} ({columns}) VALUES {rows}"
 
 
 @lru_cache(maxsize=500)

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from structlog.testing import capture_logs
 
 from app import database as database_module
-from app.actions import automations, campaigns, import_pieces, imports, jobs, scores, workspaces
+from app.actions import automations, campaigns, import_pieces, imports, jobs, lead_changes, leads, scores, workspaces
 from app.actions.activities import ACTIVITY
 from app.actions.batches import JobStatus
 from app.actions.imports import Order
@@ -43,7 +43,7 @@ def lines(count=160, seed=3):
         cells = {**person.cells, "crmId": f"c{dice.randrange(count)}" if dice.random() < 0.4 else ""}
         cells["status"] = dice.choice(("", "", "NEW", "replied", "lost"))
         cells["optInAt"] = dice.choice(("", "2026-01-20T10:00:00+01:00"))
-        cells["notes"] = dice.choice(("", 'said "yes"', "Ünïcode \\ and 'quotes'"))
+        cells["notes"] = dice.choice(("", 'said "yes"', "Ünïcode \\ and 'quotes'", "two\nlines\tand \\N", "\\."))
         cells["Region"] = dice.choice(("", "Nord", "ÉST"))
         cells["id"] = "lead_00000000000000000000000000" if dice.random() < 0.02 else ""
         quoted = ['"' + cells.get(name, "").replace('"', '""') + '"' for name in HEADER]
@@ -208,6 +208,30 @@ async def test_rules_that_change_meanwhile_score_what_comes_later(places, pieces
     assert versions == sorted(versions)
     assert {*versions} == {1, 2}
     assert started[0].returncode is not None
+
+
+async def test_a_lead_that_another_transaction_makes_meanwhile_is_known_in_the_next_round(places, pieces, started, monkeypatch):
+    place, _ = places
+    if not place.database.is_postgres:
+        pytest.skip("SQLite has one writer: nothing happens at once")
+    pieces(1)
+    write = lead_changes.insert_leads
+    met = []
+
+    async def late(work, fresh, others):
+        if not met:
+            email = next(key for _, key, _, _ in fresh.leads if key)
+            async with place.database.writing() as connection:
+                await leads.create(Work(connection, place.caller), {"email": email, "notes": "first"})
+            met.append(email)
+        await write(work, fresh, others)
+
+    monkeypatch.setattr(lead_changes, "insert_leads", late)
+    row = await place.take(lines(), on_match=OnMatch.SKIP)
+    assert row["status"] == "SUCCEEDED"
+    found = [lead for lead in await place.rows(LEAD, LEAD.c.id) if lead["email_key"] == met[0]]
+    assert [lead["notes"] for lead in found] == ["first"]
+    assert row["skipped"] > 0
 
 
 async def test_a_short_file_starts_no_process(places, pieces, started):

@@ -147,12 +147,11 @@ async def _write_leads(work: Work, nets: Sequence[Move], fresh: Fresh | None) ->
     # In this order in every transaction, so that two that bring the same people wait for each other in no circle.
     new = sorted((net.after for net in nets if net.before is None), key=lambda row: (row["email_key"] or "", row["crm_id"] or ""))
     if fresh is not None:
-        all_in = await insert_leads(work, fresh, new)
+        await insert_leads(work, fresh, new)
     else:
         inserted = await work.beside(insert_rows(work.connection, LEAD, new, ignore=True, returning=["id"]))
-        all_in = len(inserted) == len(new)
-    if not all_in:
-        raise RaceLost
+        if len(inserted) < len(new):
+            raise RaceLost
     changed = [net for net in known if net.before is not None and net.before["version"] != net.after["version"]]
     scored = [net for net in known if net.before is not None and net.before["version"] == net.after["version"]]
     columns = _LEAD_COLUMNS if freed else _touched(changed)

@@ -67,8 +67,8 @@ class Fresh:
         return [{**alike, "lead_id": made.id, "quality_score": made.score} for *_, made in self.leads]
 
 
-async def insert_leads(work: Work, fresh: Fresh, others: Sequence[dict[str, Any]]) -> bool:
-    """Write them and `others`, rows of new leads of the same file, in the order of every transaction; False: a race was lost."""
+async def insert_leads(work: Work, fresh: Fresh, others: Sequence[dict[str, Any]]) -> None:
+    """Write them and `others`, rows of new leads of the same file, in the order of every transaction. IntegrityError: a race was lost."""
     making = fresh.making
     columns = making.columns
     scored = {"score_computed_at": work.now, "score_rules_version": making.rules.version} if making.rules is not None else {}
@@ -86,8 +86,7 @@ async def insert_leads(work: Work, fresh: Fresh, others: Sequence[dict[str, Any]
         rows.append((other["email_key"] or "", other["crm_id"] or "", row))
     rows.sort(key=itemgetter(0, 1))
     alike = {name: value for name, value in same.items() if name not in columns}
-    count = await work.beside(insert_written(work.connection, LEAD, columns, [row for *_, row in rows], alike, ignore=True))
-    return count == len(rows)
+    await work.beside(insert_written(work.connection, LEAD, columns, [row for *_, row in rows], alike))
 
 
 async def record_among(work: Work, fresh: Fresh, told: list[dict[str, Any]], places: Sequence[int]) -> None:
@@ -99,7 +98,7 @@ async def record_among(work: Work, fresh: Fresh, told: list[dict[str, Any]], pla
     for sequence, (_, new, at) in enumerate(sorted(turns), await numbered(work, len(turns))):
         if new:
             made = fresh.leads[at][-1]
-            rows.append(b"%b%d}" % (made.logged, sequence) if isinstance(made.logged, bytes) else (*made.logged, sequence))
+            rows.append(b"%b\t%d" % (made.logged, sequence) if isinstance(made.logged, bytes) else (*made.logged, sequence))
             numbers[made.id] = sequence
         else:
             told[at]["sequence"] = sequence

@@ -18,7 +18,7 @@ from app.rules.ids import new_id, search_key
 from app.rules.lead_values import EMPTY, FOLDED, columns_of, field_changes
 from app.rules.scoring import PROFILE, Criteria, Profile, ScoringRules, score
 from app.rules.uploads import rows_of
-from app.rules.written import change, dumps, moment_text, parts_text
+from app.rules.written import change, copy_line, dumps, moment_text, parts_text
 
 #: Rows that are read at a time, where something else goes on beside: about a millisecond.
 BIT = 25
@@ -47,7 +47,7 @@ class Making:
     campaign_id: str | None
     rules: ScoringRules | None  #: None: they get no score.
     criteria: tuple[Criteria, ...]
-    by_name: bool  #: PostgreSQL is given rows as JSON, SQLite their values.
+    postgres: bool  #: It is given lines for `COPY`, SQLite the values.
     columns: tuple[str, ...] = field(init=False)  #: In which the leads of such a file may differ from each other.
 
     def __post_init__(self) -> None:
@@ -72,7 +72,7 @@ class SoundRow(NamedTuple):
 
 
 class MadeLead(NamedTuple):
-    """What a row is if its lead is new, as the database is given it: values for SQLite, JSON for PostgreSQL."""
+    """What a row is if its lead is new, as the database is given it: values for SQLite, lines of `COPY` for PostgreSQL."""
 
     id: str
     activity_id: str
@@ -134,20 +134,10 @@ def make(fields: dict[str, Any], making: Making, texts: dict[int, tuple[Any, str
     for name in ("attributes", "attributes_folded"):
         if lead[name] is not None:
             lead[name] = dumps(lead[name])
-    told: dict[str, Any] = {"id": activity_id, "lead_id": lead_id, "changes": parts_text(changes)}
-    if making.by_name:
-        told["changes"] = orjson.Fragment(told["changes"])
-        for name in ("attributes", "attributes_folded", "score_components"):
-            if lead[name] is not None:
-                lead[name] = orjson.Fragment(lead[name])
-        text = _written({name: lead[name] for name in making.columns})
-        return MadeLead(lead_id, activity_id, value, text, b"", _written(told)[:-1] + b',"sequence":')
     if lead["opt_in_at"] is not None:
         lead["opt_in_at"] = moment_text(lead["opt_in_at"])
     row = [lead[name] for name in making.columns]
-    entry = orjson.dumps([search_key(lead_id), lead_id, lead["search_text"]])
-    return MadeLead(lead_id, activity_id, value, row, entry, tuple(told.values()))
-
-
-def _written(value: Any) -> bytes:
-    return orjson.dumps(value, option=orjson.OPT_PASSTHROUGH_DATETIME, default=moment_text)
+    told = activity_id, lead_id, parts_text(changes)
+    if making.postgres:
+        return MadeLead(lead_id, activity_id, value, copy_line(row), b"", copy_line(told))
+    return MadeLead(lead_id, activity_id, value, row, orjson.dumps([search_key(lead_id), lead_id, lead["search_text"]]), told)

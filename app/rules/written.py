@@ -1,5 +1,7 @@
-"""How values are written: JSON the one way that it is stored and shown, moments as columns and as the API hold them."""
+"""How values are written: JSON the one way that it is stored and shown, moments as columns and as the API hold them, rows for `COPY`."""
 
+import re
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
@@ -27,6 +29,25 @@ def parts_text(value: Any) -> str:
 def moment_text(value: datetime) -> str:
     """Write a moment as SQLite keeps it: UTC, 27 characters, so that text order is time order."""
     return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ").rjust(27, "0")
+
+
+_ESCAPED = re.compile(r"[\\\t\n\r]")
+_ESCAPES = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"})
+
+
+def copy_line(values: Iterable[Any]) -> bytes:
+    """Write values as PostgreSQL's `COPY` reads them in its text form (its manual, under "File Formats"), without the end of the line."""
+    cells = []
+    for value in values:
+        if value is None:
+            cells.append(r"\N")
+        elif isinstance(value, str):
+            cells.append(value.translate(_ESCAPES) if _ESCAPED.search(value) else value)
+        elif isinstance(value, datetime):
+            cells.append(moment_text(value))
+        else:
+            cells.append("tf"[not value] if isinstance(value, bool) else str(value))
+    return "\t".join(cells).encode()
 
 
 def moment(value: datetime) -> str:

@@ -10,7 +10,6 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from functools import lru_cache
-from io import BytesIO
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -293,7 +292,8 @@ async def _copy(connection: AsyncConnection, table: sa.Table, names: Sequence[st
     """Copy lines into a table. What the driver raises is made into what SQLAlchemy would raise, for all who look at that."""
     raw: asyncpg.Connection = (await connection.get_raw_connection()).driver_connection
     try:
-        await raw.copy_to_table(table.name, source=BytesIO(lines), columns=names)
+        # As a view: bytes would be the name of a file, and of a file the driver leaves a cycle that holds it.
+        await raw.copy_to_table(table.name, source=memoryview(lines), columns=names)
     except asyncpg.IntegrityConstraintViolationError as error:
         raise IntegrityError("COPY", None, error, hide_parameters=True) from error
     except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:

@@ -5,11 +5,14 @@ from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
+import structlog
 from sqlalchemy.engine import URL
 
-from app.errors import TookTooLong, Unavailable
+from app.errors import LeadgraphError, TookTooLong, Unavailable
 from app.look_ups import LookUp, LookUps, Told
 from app.readers import CheckedOut, Readers, Reading
+
+logger = structlog.get_logger("leadgraph.database")
 
 try:
     import asyncpg
@@ -37,6 +40,8 @@ class PostgresReaders(Readers):
         super().__init__(size, seconds)
         self._url = url.set(drivername="postgresql").render_as_string(hide_password=False)
         self._one_by_one = _OneByOne(self)
+        #: Statements whose rows somebody will be told of.
+        self._tasks: set[asyncio.Task[None]] = set()
         self.look_ups = LookUps(self._one_by_one.rows)
 
     def reading(self, *, snapshot: bool = False) -> AbstractAsyncContextManager[Reading]:
@@ -44,15 +49,29 @@ class PostgresReaders(Readers):
         return super().reading(snapshot=True) if snapshot else self._one_by_one
 
     def quick(self, sql: str, look_up: LookUp | None) -> bool:
-        """Tell whether it is a look-up: these go together."""
-        return look_up is not None
+        """Any statement may: look-ups go together, others by themselves."""
+        return True
 
     def ask(self, sql: str, look_up: LookUp | None, binds: Sequence[Any], told: Told) -> bool:
-        """Have somebody told of a look-up's row."""
-        if look_up is None:
-            return False
-        self.look_ups.ask(look_up, binds, told)
+        """Have somebody told of a statement's rows, or of a look-up's row, soon."""
+        if look_up is not None:
+            self.look_ups.ask(look_up, binds, told)
+            return True
+        task = asyncio.create_task(self._tell(sql, binds, told))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
         return True
+
+    async def _tell(self, sql: str, binds: Sequence[Any], told: Told) -> None:
+        rows: list[Any] | None = None
+        refused: LeadgraphError | None = None
+        try:
+            rows = await self._one_by_one.rows(sql, binds)
+        except LeadgraphError as error:
+            refused = error
+        except Exception as error:  # noqa: BLE001  (who is told of nothing asks again, and tells what went wrong)
+            logger.warning("statement.failed", error=type(error).__name__)
+        told(rows, refused)
 
     async def take(self, *, snapshot: bool) -> "_PostgresReading":
         """Take an idle connection, or open one."""

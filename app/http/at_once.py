@@ -1,7 +1,7 @@
 """Queries that are known in every part are answered in the turn of the loop in which they came in, without a task of their own.
 
-Known are: who asks, the document, its plan; and the statement is one that SQLite answers at once, or a look-up that goes to PostgreSQL
-together with others. All else, and whatever is wrong with a request, is left to the endpoint, which begins anew: until then nothing has
+Known are: who asks, the document, its plan; and the statement is one that SQLite answers at once, or it goes to PostgreSQL, look-ups
+together. All else, and whatever is wrong with a request, is left to the endpoint, which begins anew: until then nothing has
 been done but reading. The checks are the endpoint's own, in its order.
 """
 
@@ -20,7 +20,7 @@ from app.http.answers import Answer
 from app.http.bodies import read_json
 from app.http.callers import Callers, named
 from app.http.compression import SMALLEST, pack
-from app.http.endpoint import COUNTED, GraphQLEndpoint
+from app.http.endpoint import ANSWERED, COUNTED, GraphQLEndpoint
 from app.http.heads import Heads
 from app.http.one_write import Whole
 from app.http.requests import check_content_type, read_parameters, response_type
@@ -91,19 +91,22 @@ class AtOnce:
         if planned is None or not readers.quick(planned.plan.sql, planned.plan.look_up):
             return False
         binds = planned.plan.bound(planned.values)
-        told = partial(self._told, planned, cost, said, whole, instead)
+        told = partial(self._told, scope, planned, cost, said, whole, instead)
         return readers.ask(planned.plan.sql, planned.plan.look_up, binds, told)
 
     def _told(
         self,
+        scope: Scope,
         planned: Planned,
         cost: int,
         said: _Said,
         whole: Whole,
         instead: Callable[[], None],
         rows: list[Any] | None,
-        _refused: LeadgraphError | None,
+        refused: LeadgraphError | None,
     ) -> None:
+        if refused is not None:
+            scope[ANSWERED] = {planned.key: refused}  # the endpoint says so in its place, and does not ask again
         answer = None if rows is None else _answer(planned, rows, said.media_type, cost)
         if answer is None:
             instead()

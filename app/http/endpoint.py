@@ -57,8 +57,8 @@ from schema.scalars import WithFiles
 
 logger = structlog.get_logger("leadgraph.http")
 
-#: In a request's scope: it has been counted already.
-COUNTED = "leadgraph.counted"
+#: In a request's scope: it has been counted already; what its root fields came to already.
+COUNTED, ANSWERED = "leadgraph.counted", "leadgraph.answered"
 #: A deadlock or a serialization failure reruns the whole request: nothing has left the house yet.
 RERUNS = 3
 #: Seconds in which a client that sends too much may go on sending, so that it gets to read why it is refused.
@@ -180,9 +180,8 @@ class GraphQLEndpoint:
                 raise BodyTooSlow from None
             content = read_json(body, self.settings.max_json_depth)
         given = read_parameters(content, self.documents, known_only=self.settings.persisted_only)
-        request = Request(
-            request_id, caller, _plain(media_type), given.query, given.variables, given.operation_name, by_get, key, streams=events
-        )
+        asked = (given.query, given.variables, given.operation_name)
+        request = Request(request_id, caller, _plain(media_type), *asked, by_get, key, events, scope.get(ANSWERED))
         answer = await self.run(request)
         if isinstance(answer, Answer):
             return answer
@@ -261,6 +260,9 @@ class GraphQLEndpoint:
 
     async def _read(self, request: Request, document: Document, operation: Operation, context: Context) -> Any:
         async with self.database.readers.reading(snapshot=operation.several) as context.reading:
+            if request.answered is not None:
+                context.answered.update(request.answered)
+                return await self._execute(request, operation, context)
             data = await self.graph.short_way.answer(document, operation.name, request.variables, context)
             return data if data is not None else await self._execute(request, operation, context)
 

@@ -33,6 +33,8 @@ class Request:
     key: str | None = None
     #: Whether results may follow one another: a subscription is no request for one answer.
     streams: bool = False
+    #: What root fields came to before it was begun, by response key.
+    answered: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,6 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import asyncpg
 import orjson
 import sqlalchemy as sa
 from sqlalchemy import event
@@ -34,6 +33,11 @@ from app.rules.written import copy_line, moment_text
 from app.settings import Settings
 from app.sqlite_readers import SqliteReaders, prepare_sqlite
 from app.wakeups import PostgresWakeups, SqliteWakeups, Wakeups
+
+try:
+    import asyncpg
+except ModuleNotFoundError:  # the extra `postgres`; SQLite needs none of it
+    asyncpg = None
 
 
 class Database:
@@ -290,7 +294,7 @@ async def insert_written(
 
 async def _copy(connection: AsyncConnection, table: sa.Table, names: Sequence[str], lines: bytes) -> None:
     """Copy lines into a table. What the driver raises is made into what SQLAlchemy would raise, for all who look at that."""
-    raw: asyncpg.Connection = (await connection.get_raw_connection()).driver_connection
+    raw: Any = (await connection.get_raw_connection()).driver_connection
     try:
         # As a view: bytes would be the name of a file, and of a file the driver leaves a cycle that holds it.
         await raw.copy_to_table(table.name, source=memoryview(lines), columns=names)

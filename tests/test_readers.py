@@ -1,6 +1,9 @@
 """Readers: snapshots, deadlines, lost connections."""
 
 import asyncio
+import subprocess
+import sys
+from pathlib import Path
 
 import asyncpg
 import pytest
@@ -107,6 +110,13 @@ async def test_a_database_that_is_away_is_unavailable(url):
                 await connection.exec_driver_sql("SELECT 1")
     finally:
         await database.close()
+
+
+def test_sqlite_needs_no_driver_of_postgresql():
+    without = "import sys; sys.modules['asyncpg'] = None; import app.asgi, app.__main__, app.worker; app.asgi.build()"
+    root = Path(__file__).parent.parent
+    ran = subprocess.run([sys.executable, "-c", without], capture_output=True, text=True, cwd=root, timeout=60, check=False)
+    assert ran.returncode == 0, ran.stderr
 
 
 async def test_a_database_in_memory_is_refused():

@@ -48,12 +48,8 @@ class PostgresReaders(Readers):
         """Check a connection out; what reads one statement at a time has one for as long as each takes."""
         return super().reading(snapshot=True) if snapshot else self._one_by_one
 
-    def quick(self, sql: str, look_up: LookUp | None) -> bool:
-        """Any statement may: look-ups go together, others by themselves."""
-        return True
-
     def ask(self, sql: str, look_up: LookUp | None, binds: Sequence[Any], told: Told) -> bool:
-        """Have somebody told of a statement's rows, or of a look-up's row, soon."""
+        """Have somebody told of a statement's rows soon; look-ups go together."""
         if look_up is not None:
             self.look_ups.ask(look_up, binds, told)
             return True

@@ -59,10 +59,6 @@ class Readers(ABC):
             raise Unavailable from error
 
     @abstractmethod
-    def quick(self, sql: str, look_up: LookUp | None) -> bool:
-        """Tell whether a statement may be asked for by `ask`."""
-
-    @abstractmethod
     def ask(self, sql: str, look_up: LookUp | None, binds: Sequence[Any], told: Told) -> bool:
         """Have somebody told of a statement's rows, now or soon; False where nobody will be."""
 

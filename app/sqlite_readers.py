@@ -96,10 +96,6 @@ class SqliteReaders(Readers):
             self._long.popitem(last=False)
         return None
 
-    def quick(self, sql: str, look_up: LookUp | None) -> bool:
-        """Tell whether a statement is not known to be long."""
-        return sql not in self._long
-
     def ask(self, sql: str, look_up: LookUp | None, binds: Sequence[Any], told: Told) -> bool:
         """Tell a statement's rows now; False where it came to no end in its steps."""
         rows = self.try_at_once(sql, binds)

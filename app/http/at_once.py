@@ -88,7 +88,7 @@ class AtOnce:
         planned = endpoint.graph.short_way.plan(
             checked.document, operation.name, given.variables, caller, postgres=endpoint.database.is_postgres
         )
-        if planned is None or not readers.quick(planned.plan.sql, planned.plan.look_up):
+        if planned is None:
             return False
         binds = planned.plan.bound(planned.values)
         told = partial(self._told, scope, planned, cost, said, whole, instead)

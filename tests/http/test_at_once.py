@@ -100,7 +100,7 @@ def same(body):
     return re.sub(rb'"requestId":"[^"]*"', b"", body)
 
 
-async def test_what_it_answers_is_what_the_endpoint_answers(serving, api, leads, database):
+async def test_what_it_answers_is_what_the_endpoint_answers(serving, api, leads, statements):
     lookups = [
         {"query": LEAD, "variables": {"by": {"id": leads[3]}}},
         {"query": LEAD, "variables": {"by": {"email": "P4@example.com"}}},
@@ -121,8 +121,10 @@ async def test_what_it_answers_is_what_the_endpoint_answers(serving, api, leads,
             expected = (await api.client.post("/graphql", json=content, headers=headers)).content
             served.taken.clear()
             for _ in range(3):
-                head, body = served.ask(content)
+                with statements() as ran:
+                    head, body = served.ask(content)
                 assert body == expected
+                assert len(ran) == 1, ran
                 assert head.startswith(b"HTTP/1.1 200 OK\r\n")
                 assert head.count(b"x-request-id: req_") == 1
                 assert (b"vary: accept-encoding" in head) == (len(body) >= 1_024)

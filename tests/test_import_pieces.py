@@ -120,7 +120,7 @@ class Place:
                 )
                 assert {(row["lead_id"], row["words"]) for row in found} == {(lead["id"], lead["search_text"]) for lead in leads}
         members = sorted((names[row["lead_id"]], row["quality_score"]) for row in await self.rows(CAMPAIGN_LEAD))
-        wrong = [(row["line"], row["errors"], row["raw"]) for row in await self.rows(WRONG, WRONG.c.line)]
+        wrong = [(row["line"], row["errors"], row["raw"]) for row in await self.rows(WRONG, WRONG.c.import_job_id, WRONG.c.line)]
         held = [{name: value for name, value in lead.items() if name not in OWN} for lead in leads]
         assert await self.rows(table_of(ImportPiece)) == []
         return held, told, members, wrong, [(names[run["lane"]], run["position"]) for run in runs]

@@ -37,4 +37,4 @@ def test_a_document_that_nobody_holds_is_gone_without_the_collector_of_rings(tex
 
 def held():
     """Count the documents and the parts of documents that have come into memory."""
-    return sum(isinstance(each, Document | Node | Token) for each in gc.get_objects())
+    return sum(issubclass(type(each), Document | Node | Token) for each in gc.get_objects())

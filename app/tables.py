@@ -355,8 +355,9 @@ class Job(Owned, table=True):
 
 #: SQLite's search index; PostgreSQL has one on `lead` itself. Its rowid is `rules.ids.search_key(lead_id)`; a lead's moment stands there
 #: so that what is found can be sorted before it is looked up.
-#: `ascii` splits at spaces alone, since all that is no ASCII letter or digit has been folded and split before.
+#: `ascii` splits at spaces alone, since all that is no ASCII letter or digit has been folded and split before. Where in a text a word
+#: stands is asked by nobody, nor how long a text is: neither is kept.
 SQLITE_SEARCH = (
-    "CREATE VIRTUAL TABLE lead_search USING fts5"
-    "(workspace_id UNINDEXED, lead_id UNINDEXED, created_at UNINDEXED, words, tokenize = 'ascii', prefix = '2 3')"
+    "CREATE VIRTUAL TABLE lead_search USING fts5(workspace_id UNINDEXED, lead_id UNINDEXED, created_at UNINDEXED, words,"
+    " tokenize = 'ascii', prefix = '2 3', detail = none, columnsize = 0)"
 )

@@ -231,7 +231,7 @@ class Sqlite(Dialect):
         return query.limit(size if isinstance(gate, sa.True_) else sa.case((gate, size), else_=number(0)))
 
     def match(self, words: Sequence[str], *, cut: bool) -> str:
-        return "words : (" + " AND ".join(f'"{word}" *' for word in (beginnings(words) if cut else words)) + ")"
+        return " AND ".join(f'"{word}" *' for word in (beginnings(words) if cut else words))
 
     def greatest(self, *parts: Expression) -> Expression:
         return sa.func.max(*parts)

@@ -126,15 +126,11 @@ async def _take_back(work: Work, payload: Mapping[str, Any], most: int, *, posit
     targets = [row["lead_id"] for row in await work.rows(_NEXT, {"batch": payload["batchId"], "most": most})]
     if not targets:
         return 0, 0
-    leads = {"leads": listed(targets, postgres=work.postgres)}
-    deltas: dict[str, Delta] = {lead_id: Delta() for lead_id in targets}
-    # Sorted here: asked for in their order, SQLite would walk the whole log for it.
-    told = await work.rows(_told(postgres=work.postgres), {**_binds(payload), **leads})
-    for row in sorted(told, key=itemgetter("sequence")):
-        deltas[row["lead_id"]].add(row)
+    deltas = await _deltas(work, payload, targets, brief=True)
+    deltas |= await _deltas(work, payload, [lead_id for lead_id, delta in deltas.items() if delta.brief and not delta.only_created])
 
     async def attempt() -> "_Decided":
-        decided = await _decide(work, deltas)
+        decided = await _decide(work, payload, deltas)
         # Those that go make room for those that come back.
         await remove(work, decided.gone)
         await settle(work, decided.moves)
@@ -159,12 +155,23 @@ _NEXT = sa.select(_TARGET.c.lead_id).where(*_HERE).order_by(_TARGET.c.lead_id.de
 _STRUCK = sa.delete(_TARGET).where(*_HERE, _TARGET.c.lead_id >= sa.bindparam("least", type_=sa.Text))
 
 
-def _of_leads(table: sa.Table, names: Sequence[str], *where: sa.ColumnElement[bool], postgres: bool) -> sa.Select[Any]:
+async def _deltas(work: Work, payload: Mapping[str, Any], lead_ids: Sequence[str], *, brief: bool = False) -> dict[str, Delta]:
+    """Read off the log what the batch did to these leads; `brief`: of one that it created outside of campaigns, no more than that."""
+    deltas = {lead_id: Delta() for lead_id in lead_ids}
+    if deltas:
+        leads = {"leads": listed(lead_ids, postgres=work.postgres)}
+        told = await work.rows(_told(brief=brief, postgres=work.postgres), {**_binds(payload), **leads})
+        # Sorted here: asked for in their order, SQLite would walk the whole log for it.
+        for row in sorted(told, key=itemgetter("sequence")):
+            deltas[row["lead_id"]].add(row)
+    return deltas
+
+
+def _of_leads(table: sa.Table, columns: Sequence[sa.ColumnElement[Any]], *where: sa.ColumnElement[bool], postgres: bool) -> sa.Select[Any]:
     """Read what a table holds of leads, `:leads`.
 
     Lead by lead, each from the index of leads: with a list of them PostgreSQL would read all that a batch wrote, once for each chunk.
     """
-    columns = [table.c[name] for name in names]
     where = (table.c.workspace_id == sa.bindparam("workspace"), *where)
     if not postgres:
         return sa.select(*columns).where(*where, among(table.c.lead_id, "leads", postgres=False))
@@ -174,10 +181,17 @@ def _of_leads(table: sa.Table, names: Sequence[str], *where: sa.ColumnElement[bo
 
 
 @cache
-def _told(*, postgres: bool) -> sa.Select[Any]:
+def _told(*, brief: bool, postgres: bool) -> sa.Select[Any]:
     # A sum, for which no index stands: else either database may read all that the batch wrote, once for each lead or each chunk.
     within = (ACTIVITY.c.sequence + sa.literal_column("0")).between(_FROM, _TO)
-    return _of_leads(ACTIVITY, ("lead_id", "kind", "sequence", "changes"), *_OF_BATCH, within, postgres=postgres)
+    changes: sa.ColumnElement[Any] = ACTIVITY.c.changes
+    if brief:
+        text: Any = sa.cast(changes, sa.Text) if postgres else sa.type_coerce(changes, sa.Text)
+        joined = (sa.func.strpos if postgres else sa.func.instr)(text, sa.literal_column("""'"field":"campaigns"'"""))
+        created = ACTIVITY.c.kind == sa.literal_column(f"'{ActivityKind.LEAD_CREATED}'")
+        changes = sa.case((sa.and_(created, joined == sa.literal_column("0")), sa.null()), else_=changes).label("changes")
+    columns = [ACTIVITY.c.lead_id, ACTIVITY.c.kind, ACTIVITY.c.sequence, changes]
+    return _of_leads(ACTIVITY, columns, *_OF_BATCH, within, postgres=postgres)
 
 
 @dataclass(slots=True)
@@ -198,10 +212,12 @@ class _Decided:
         self.counts[name] = self.counts.get(name, 0) + 1
 
 
-async def _decide(work: Work, deltas: Mapping[str, Delta]) -> _Decided:
+async def _decide(work: Work, payload: Mapping[str, Any], deltas: dict[str, Delta]) -> _Decided:
     """Look at what is there now, and decide each lead, the latest change first."""
     others = [delta for delta in deltas.values() if not delta.only_created]
     known = await _known(work, deltas)
+    # Of those that it created, and that have changed since, all that it gave them is compared.
+    deltas |= await _deltas(work, payload, [each for each, delta in deltas.items() if delta.brief and _has_changed(known.by_id.get(each))])
     made = [lead_id for lead_id, delta in deltas.items() if delta.created and lead_id in known.by_id]
     left = {campaign_id for delta in others for campaign_id in delta.left()}
     users = {user for delta in others if (user := delta.before.get("assignee")) is not None}
@@ -222,6 +238,10 @@ async def _decide(work: Work, deltas: Mapping[str, Delta]) -> _Decided:
         else:
             _change_back(work, decided, lead, delta)
     return decided
+
+
+def _has_changed(lead: Row | None) -> bool:
+    return lead is not None and lead["version"] != 1
 
 
 async def _known(work: Work, deltas: Mapping[str, Delta]) -> KnownLeads:
@@ -245,8 +265,8 @@ async def _contacted(work: Work, lead_ids: Sequence[str]) -> set[str]:
     """Tell to whom an e-mail went out or is going, and of whom an event was recorded."""
     binds = {"leads": listed(lead_ids, postgres=work.postgres)}
     gone_out = EMAIL.c.status.in_([EmailStatus.SENDING.value, EmailStatus.SENT.value])
-    sent = _of_leads(EMAIL, ["lead_id"], gone_out, postgres=work.postgres)
-    events = _of_leads(ACTIVITY, ["lead_id"], ACTIVITY.c.kind == ActivityKind.EVENT.value, postgres=work.postgres)
+    sent = _of_leads(EMAIL, [EMAIL.c.lead_id], gone_out, postgres=work.postgres)
+    events = _of_leads(ACTIVITY, [ACTIVITY.c.lead_id], ACTIVITY.c.kind == ActivityKind.EVENT.value, postgres=work.postgres)
     return {row["lead_id"] for row in await work.rows(sa.union(sent, events), binds)}
 
 

@@ -25,6 +25,7 @@ class Delta:
     created: bool = False
     deleted: bool = False
     last: int = 0  #: The number in the log of the last of it.
+    brief: bool = False  #: Whether what it created the lead with is left out.
     _told: list[list[dict[str, Any]]] = field(default_factory=list)
     _before: dict[str, Any] = field(default_factory=dict)
     _after: dict[str, Any] = field(default_factory=dict)
@@ -34,7 +35,8 @@ class Delta:
         self.created = self.created or row["kind"] == ActivityKind.LEAD_CREATED
         self.deleted = row["kind"] == ActivityKind.LEAD_DELETED
         self.last = row["sequence"]
-        self._told.append(row["changes"])
+        self.brief = self.brief or row["changes"] is None
+        self._told.append(row["changes"] or [])
 
     @property
     def only_created(self) -> bool:

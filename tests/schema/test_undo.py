@@ -124,9 +124,10 @@ async def test_a_new_lead_that_was_changed_and_changed_back_since_goes(api, upse
     assert await state() == []
 
 
-async def test_an_undo_looks_for_no_more_of_the_log_than_that_of_its_leads(work):
+@pytest.mark.parametrize("brief", [True, False])
+async def test_an_undo_looks_for_no_more_of_the_log_than_that_of_its_leads(work, brief):
     """Neither database may walk all that a batch wrote: once for each chunk, that is the square of it."""
-    asked = undo._told(postgres=work.postgres).compile(dialect=work.connection.dialect)
+    asked = undo._told(brief=brief, postgres=work.postgres).compile(dialect=work.connection.dialect)
     binds = {"leads": [] if work.postgres else "[]", "batch": "bat_", "workspace": work.workspace, "first": 1, "last": 9}
     explained = "EXPLAIN QUERY PLAN" if not work.postgres else "EXPLAIN"
     if work.postgres:

@@ -19,6 +19,7 @@ lanes           such runs and deliveries in their turn, one by one for each lead
 batches         writes that belong together; `undo` takes one back by its `undo_deltas`
 jobs            work to do later
 workspaces users keys       who is here
+table_statistics                what PostgreSQL knows of its tables, after many rows
 idempotency     answers kept for requests that are sent again
 races           going round again when another transaction was faster
 reads           look-ups outside a writing transaction

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO, TypeVar
 
 import sqlalchemy as sa
 
-from app.actions import batches, jobs, references
+from app.actions import batches, jobs, references, table_statistics
 from app.actions.batches import COUNTS, BatchKind, JobStatus
 from app.actions.import_pieces import ONE, PIECE, Piece, Pieces
 from app.actions.read_ahead import Kept, ReadAhead
@@ -206,6 +206,9 @@ async def step(work: Work, job: dict[str, Any]) -> tuple[dict[str, Any] | None, 
         pieces = job["kept"] = Pieces(row, job["payload"]["pieces"])
     piece = await pieces.take(work, position)
     if piece is None:
+        at = job["checkpoint"] or {}
+        if trial is None and "analyzed" not in at and await table_statistics.renew(work, row["created"] + row["updated"]):
+            return {**at, "analyzed": True}, 99
         await finish(at_work, row, JobStatus.SUCCEEDED)
         return None, 100
     work.meanwhile = at_work.meanwhile = await pieces.read_on(work, position + 1)

@@ -8,9 +8,10 @@ from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql as pg
 
 from app.actions.work import Work
-from app.database import among, listed, table_of
+from app.database import MANY, among, listed, table_of
 from app.errors import BadUserInput, CampaignNotFound, LeadNotFound, UserNotFound, shown
 from app.rules.emails import email_key
 from app.tables import Campaign, Lead, User
@@ -122,19 +123,45 @@ async def find_leads(
     columns: tuple[str, ...] | None = None,
 ) -> list[dict[str, Any]]:
     """Give the leads (all columns, unless told) with one of these ids, folded e-mails or CRM ids, locked in the order of their ids."""
-    binds = {name: listed(values, postgres=work.postgres) for name, values in (("ids", ids), ("emails", email_keys), ("crm_ids", crm_ids))}
-    return await work.rows(_matching(postgres=work.postgres, lock=lock, columns=columns), binds)
+    asked = {"ids": [*dict.fromkeys(ids)], "emails": [*email_keys], "crm_ids": [*crm_ids]}
+    # Those of a request, which are few, are always asked for in one way: each way is a statement that is kept.
+    names = ("ids",) if len(asked["ids"]) >= MANY and not asked["emails"] and not asked["crm_ids"] else tuple(asked)
+    binds = {name: listed(asked[name], postgres=work.postgres) for name in names}
+    return await work.rows(_matching(names, postgres=work.postgres, lock=lock, columns=columns), binds)
+
+
+_HERE = LEAD.c.workspace_id == sa.bindparam("workspace")
+_UNIQUE = {"ids": "id", "emails": "email_key", "crm_ids": "crm_id"}
 
 
 @cache
-def _matching(*, postgres: bool, lock: bool, columns: tuple[str, ...] | None) -> sa.Select[Any]:
-    # A union of three walks of an index each; joined by OR, SQLite would rather read the whole workspace in order.
-    named = sa.union(
-        *[
-            sa.select(LEAD.c.id).where(LEAD.c.workspace_id == sa.bindparam("workspace"), among(LEAD.c[column], bind, postgres=postgres))
-            for column, bind in (("id", "ids"), ("email_key", "emails"), ("crm_id", "crm_ids"))
-        ]
-    )
+def _matching(names: tuple[str, ...], *, postgres: bool, lock: bool, columns: tuple[str, ...] | None) -> sa.Select[Any]:
     what = [LEAD] if columns is None else [LEAD.c[name] for name in columns]
-    asked = sa.select(*what).where(LEAD.c.workspace_id == sa.bindparam("workspace"), LEAD.c.id.in_(named)).order_by(LEAD.c.id)
+    if postgres:
+        return _matching_one_by_one(names, what, lock=lock)
+    # A union of walks of an index each; joined by OR, SQLite would rather read the whole workspace in order.
+    named = sa.union(*[sa.select(LEAD.c.id).where(_HERE, among(LEAD.c[_UNIQUE[name]], name, postgres=False)) for name in names])
+    asked = sa.select(*what).where(_HERE, LEAD.c.id.in_(named)).order_by(LEAD.c.id)
     return asked.with_for_update() if lock else asked
+
+
+def _matching_one_by_one(names: Sequence[str], what: Sequence[Any], *, lock: bool) -> sa.Select[Any]:
+    """Read the leads of PostgreSQL lead by lead, each from an index: one alone has the name, which a limit says and leaves no other way.
+
+    Of a table that has grown since anybody looked at it, the server takes each name for that of dozens, and rather sorts them all.
+    """
+    one: sa.ColumnElement[int] = sa.literal_column("1")
+    found = []
+    for name in names:
+        given = sa.func.unnest(sa.bindparam(name, type_=pg.ARRAY(sa.Text))).table_valued("value").render_derived(f"given_{name}")
+        if name == "ids":
+            found.append(sa.select(given.c.value.label("id")))
+            continue
+        each = sa.select(LEAD.c.id).where(_HERE, LEAD.c[_UNIQUE[name]] == given.c.value).limit(one).lateral(f"with_{name}")
+        found.append(sa.select(each.c.id).select_from(given, each))
+    union = sa.union(*found).subquery("found")
+    # In this order they are locked.
+    named = sa.select(union.c.id).order_by(sa.collate(union.c.id, "C")).subquery("named")
+    asked = sa.select(*what).where(_HERE, LEAD.c.id == named.c.id).limit(one)
+    each = (asked.with_for_update() if lock else asked).lateral("each")
+    return sa.select(each).select_from(named, each)

@@ -1,6 +1,8 @@
 """What a column holds, the same on both databases: moments, JSON kept as text, text that sorts by code points."""
 
-from datetime import UTC, datetime
+from collections.abc import Callable
+from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -8,6 +10,9 @@ from sqlalchemy import Dialect, Text, types
 from sqlalchemy.dialects import postgresql
 
 from app.rules.written import dumps, moment_text, parts_text
+
+#: What a batch wrote has one moment, and a batch reads thousands of rows.
+_moment = lru_cache(maxsize=1_024)(datetime.fromisoformat)
 
 
 class Plain(types.TypeDecorator[str]):
@@ -37,11 +42,11 @@ class Moment(types.TypeDecorator[datetime]):
             raise ValueError(f"{value!r} has no offset")
         return value if value is None or dialect.name == "postgresql" else moment_text(value)
 
-    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
-        """Read it back in UTC."""
-        if value is None or dialect.name == "postgresql":
-            return value if value is None else value.astimezone(UTC)
-        return datetime.fromisoformat(value)
+    def result_processor(self, dialect: Dialect, coltype: object) -> Any:
+        """Read it back in UTC, in which the driver of PostgreSQL gives it."""
+        if dialect.name == "postgresql":
+            return None
+        return lambda value: None if value is None else _moment(value)
 
 
 class Json(types.TypeDecorator[Any]):
@@ -50,6 +55,7 @@ class Json(types.TypeDecorator[Any]):
     impl = Text
     cache_ok = True
     write = staticmethod(dumps)
+    read: Callable[[Any], Any] = staticmethod(orjson.loads)
 
     def load_dialect_impl(self, dialect: Dialect) -> types.TypeEngine[Any]:
         """Choose the database's own type."""
@@ -62,7 +68,8 @@ class Json(types.TypeDecorator[Any]):
 
     def result_processor(self, dialect: Dialect, coltype: object) -> Any:
         """Read what either driver gives: text."""
-        return lambda value: orjson.loads(value) if isinstance(value, str | bytes) else value
+        read = self.read
+        return lambda value: read(value) if isinstance(value, str | bytes) else value
 
 
 class Parts(Json):
@@ -70,3 +77,10 @@ class Parts(Json):
 
     cache_ok = True
     write = staticmethod(parts_text)
+
+
+class SharedParts(Parts):
+    """Such a list of which most rows have one of a few hundred: those that have the same share it, and nobody may change it."""
+
+    cache_ok = True
+    read = staticmethod(lru_cache(maxsize=1_024)(orjson.loads))

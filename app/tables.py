@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import BigInteger, ForeignKeyConstraint, Index, UniqueConstraint, column, text
 from sqlmodel import Field, SQLModel
 
-from app.column_types import Json, Moment, Parts, Plain
+from app.column_types import Json, Moment, Parts, Plain, SharedParts
 from app.search_index import lexemes
 
 #: What is of no campaign costs the indexes by campaign nothing: most of the log.
@@ -122,7 +122,7 @@ class Lead(Owned, table=True):
     attributes_folded: dict[str, Any] | None = Field(sa_type=Json)  #: Of the texts at its top level, those that folding changes.
     opt_in_at: datetime | None = Field(sa_type=Moment)
     quality_score: int | None
-    score_components: list[dict[str, Any]] | None = Field(sa_type=Parts)  #: `[{"kind", "points", "maximum", "reasons"}]`.
+    score_components: list[dict[str, Any]] | None = Field(sa_type=SharedParts)  #: `[{"kind", "points", "maximum", "reasons"}]`.
     score_computed_at: datetime | None = Field(sa_type=Moment)
     score_rules_version: int | None
     score_campaign_id: str | None = Field(sa_type=Plain)  #: May be gone since.

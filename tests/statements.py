@@ -32,14 +32,14 @@ def _seen(sql: str, connection: int = 0) -> None:
 
 
 class _Protocol:
-    """asyncpg's protocol, with the three calls that run a statement told on."""
+    """asyncpg's protocol, with the four calls that run a statement told on."""
 
     def __init__(self, protocol: Any) -> None:
         self._protocol = protocol
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self._protocol, name)
-        if name == "query":
+        if name in ("query", "copy_in"):
             return _told(found, lambda query: query, id(self))
         if name in ("bind_execute", "bind_execute_many"):
             return _told(found, lambda state: state.query, id(self))

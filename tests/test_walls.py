@@ -90,6 +90,9 @@ def test_what_goes_to_the_driver_without_a_compiler_names_no_table():
         for text in re.findall(r"exec_driver_sql\((.*?)\)$", path.read_text(), re.MULTILINE)
     }
     # The last adds rows to a table, each with its workspace.
-    block = "_block(table, tuple(names), tuple(same), BLOCK), blocks"
+    block = "_block(table, tuple(names), tuple(same), size), blocks if len(blocks) > 1 else blocks[0]"
     assert texts == {'"SELECT pg_advisory_xact_lock(7310293847)"', '"BEGIN IMMEDIATE"', block}
-    assert _block(LEAD, ("id",), ("workspace_id",), 2) == "INSERT INTO lead (workspace_id, id) VALUES (?1, ?), (?1, ?)"
+    assert (
+        _block(LEAD, ("id",), ("workspace_id",), 2)
+        == "INSERT INTO lead (workspace_id, id) SELECT ?1, given.* FROM (VALUES (?), (?)) AS given WHERE given.column1 IS NOT NULL"
+    )

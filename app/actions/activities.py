@@ -1,6 +1,6 @@
 """The activity log: everything that happened, in the order of commits. All else that tells of the past reads it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -83,7 +83,7 @@ async def record(work: Work, entries: Sequence[Entry]) -> list[dict[str, Any]]:
 
     Call it when the business rows are written: from here to the commit nobody else of the workspace gets a number.
     """
-    return await record_rows(work, [unnumbered(work, entry) for entry in entries])
+    return await record_rows(work, [*map(unnumbered(work), entries)])
 
 
 async def record_rows(work: Work, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -105,29 +105,41 @@ async def numbered(work: Work, count: int) -> int:
     return first
 
 
-def unnumbered(work: Work, entry: Entry) -> dict[str, Any]:
-    """Make the row of an entry, its number still 0."""
-    return {
+def unnumbered(work: Work) -> Callable[[Entry], dict[str, Any]]:
+    """Give what makes the row of an entry, its number still 0. What all have in common is looked up once."""
+    alike = {
         "workspace_id": work.workspace,
-        "id": new_id("act"),
         "sequence": 0,
-        "kind": entry.kind.value,
-        "event": entry.event,
-        "event_folded": None if entry.event is None else fold(entry.event),
-        "lead_id": entry.lead_id,
-        "campaign_id": entry.campaign_id,
+        "event": None,
+        "event_folded": None,
         "actor_id": work.caller.actor_id,
-        "email_id": entry.email_id,
-        "subject_id": entry.subject_id,
-        "status": entry.status,
-        "changes": entry.changes,
-        "attributes": entry.attributes,
-        "distinct_id": entry.distinct_id,
-        "occurred_at": entry.occurred_at or work.now,
+        "occurred_at": work.now,
         "recorded_at": work.now,
         "batch_id": work.batch_id,
         "request_id": work.request_id,
     }
+
+    def row_of(entry: Entry) -> dict[str, Any]:
+        row = {
+            **alike,
+            "id": new_id("act"),
+            "kind": entry.kind.value,
+            "lead_id": entry.lead_id,
+            "campaign_id": entry.campaign_id,
+            "email_id": entry.email_id,
+            "subject_id": entry.subject_id,
+            "status": entry.status,
+            "changes": entry.changes,
+            "attributes": entry.attributes,
+            "distinct_id": entry.distinct_id,
+        }
+        if entry.event is not None:
+            row |= {"event": entry.event, "event_folded": fold(entry.event)}
+        if entry.occurred_at is not None:
+            row["occurred_at"] = entry.occurred_at
+        return row
+
+    return row_of
 
 
 async def administered(work: Work, event: str, subject_id: str, changes: Sequence[dict[str, Any]] = ()) -> None:

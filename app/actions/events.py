@@ -195,7 +195,7 @@ async def _write(work: Work, drafts: Sequence[_Draft]) -> list[EventResult]:
 
 def _rows(work: Work, drafts: Iterable[_Draft]) -> list[dict[str, Any]]:
     """Make the rows of the log: a thousand differ from each other by little."""
-    same = unnumbered(work, Entry(ActivityKind.EVENT))
+    same = unnumbered(work)(Entry(ActivityKind.EVENT))
     folded: dict[str, str] = {}
     rows = []
     for draft in drafts:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import chain
+from operator import is_, itemgetter
 from typing import Any
 
 import sqlalchemy as sa
@@ -40,21 +41,18 @@ class Move:
     score_before: int | None = None  #: Known when it is settled.
     unscored: bool = False  #: Whether the lead is to have no score, as it had none before.
     place: int = 0  #: Of its row in the batch.
+    lead_id: str = field(init=False)
     changes: list[dict[str, Any]] = field(init=False)  #: All that differs but the score, in the contract's names.
 
     def __post_init__(self) -> None:
         """Tell what differs, once: the log and the batch's report both say it."""
+        self.lead_id = self.after["id"]
         self.changes = [] if self.before is self.after else field_changes(self.before, self.after)
         assigned = self.before and self.before["assignee_id"]
         if assigned != self.after["assignee_id"]:
             self.changes.append(change("assignee", assigned, self.after["assignee_id"]))
         if self.was_in != self.is_in:
             self.changes.append(change("campaigns", None if self.before is None else sorted(self.was_in), sorted(self.is_in)))
-
-    @property
-    def lead_id(self) -> str:
-        """The id of the lead."""
-        return str(self.after["id"])
 
 
 async def settle(
@@ -64,7 +62,7 @@ async def settle(
 
     The leads are locked already. `after` of each move gets the lead's score. Raises RaceLost where another transaction
     has taken an e-mail address or a CRM id of a new lead meanwhile: run inside `going_round`. `scorer` is there where it was read
-    before; `fresh` are leads of the same batch that were made before their turn, and are written beside.
+    before; `fresh` are new leads of the same batch that were made at once, and are written beside.
     """
     if not moves and fresh is None:
         return
@@ -96,8 +94,9 @@ def _telling(
     places: list[int],
 ) -> Iterator[None]:
     """Make the rows of the log, bit by bit, and note the place of each one's move."""
+    row_of = unnumbered(work)
     for count, move in enumerate(moves, 1):
-        told += [unnumbered(work, entry) for entry in _entries(move, cancelled)]
+        told += map(row_of, _entries(move, cancelled))
         places += [move.place] * (len(told) - len(places))
         if count % BIT == 0:
             yield
@@ -109,6 +108,8 @@ def _score(moves: Iterable[Move], scorer: Scorer) -> None:
         before = move.before or UNSCORED
         move.score_before = scored.get(move.lead_id, before["quality_score"])
         columns = UNSCORED if move.unscored else scorer.columns(move.after, move.is_in)
+        if columns["score_components"] == before["score_components"]:  # the same object need not be written again
+            columns = {**columns, "score_components": before["score_components"]}
         if move.after is move.before:
             move.after = {**move.after, **columns}
         else:
@@ -139,6 +140,7 @@ def _nets(moves: Iterable[Move]) -> list[Move]:
 _UNIQUE = tuple(column for column, _, _ in UNIQUE)
 _LEAD_COLUMNS = tuple(name for name in LEAD.c.keys() if name not in ("workspace_id", "created_at"))  # noqa: SIM118 -- columns, no dict
 _SCORE_COLUMNS = ("id", *UNSCORED)
+_lead_values = itemgetter(*_LEAD_COLUMNS)
 
 
 async def _write_leads(work: Work, nets: Sequence[Move], fresh: Fresh | None) -> None:
@@ -164,8 +166,8 @@ def _touched(nets: Sequence[Move]) -> Sequence[str]:
     if len(nets) < MANY:
         return _LEAD_COLUMNS
     # By identity: a value that was left alone is the same object, and to Python 1 and True in an attribute would be equal.
-    pairs = [(net.before, net.after) for net in nets if net.before is not None]
-    return ["id", *(name for name in _LEAD_COLUMNS if name != "id" and any(before[name] is not after[name] for before, after in pairs))]
+    kinds = {bytes(map(is_, _lead_values(net.before), _lead_values(net.after))) for net in nets if net.before is not None}
+    return ["id", *(name for name, *same in zip(_LEAD_COLUMNS, *kinds, strict=True) if name != "id" and not all(same))]
 
 
 async def _free(work: Work, known: Iterable[Move], nets: Iterable[Move]) -> bool:

@@ -16,7 +16,7 @@ from app.actions.work import Work
 from app.database import MANY, among, listed
 from app.rules.lead_values import NAMES, field_changes
 from app.rules.making import BIT, KEYS
-from app.rules.written import change
+from app.rules.written import moment
 
 #: The columns of a lead that it takes to remove it.
 TAKEN = tuple(
@@ -65,24 +65,28 @@ _Gone = tuple[dict[str, Any], list[str], list[dict[str, Any]]]
 
 def _telling(work: Work, gone: Sequence[_Gone], told: list[dict[str, Any]]) -> Iterator[None]:
     """Make the rows of the log, bit by bit, while the database takes the leads away."""
+    row_of = unnumbered(work)
     for lead, left, mails in gone:
-        told.append(unnumbered(work, Entry(ActivityKind.LEAD_DELETED, lead["id"], changes=_changes(lead, left, mails))))
+        told.append(row_of(Entry(ActivityKind.LEAD_DELETED, lead["id"], changes=_changes(lead, left, mails))))
         if len(told) % BIT == 0:
             yield
 
 
 def _changes(lead: dict[str, Any], campaign_ids: list[str], unsent: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    last = lead["last_activity_at"]
     gone = {
         "assignee": lead["assignee_id"],
         "qualityScore": lead["quality_score"],
-        "campaigns": campaign_ids,
-        "emails": [emails.as_json(row) for row in unsent],
+        "campaigns": campaign_ids or None,
+        "emails": [emails.as_json(row) for row in unsent] or None,
         # What an undo must not make up: a lead that comes back is as old, and no younger in versions, than the one that went.
-        "createdAt": lead["created_at"],
-        "lastActivityAt": lead["last_activity_at"],
+        "createdAt": moment(lead["created_at"]),
+        "lastActivityAt": None if last is None else moment(last),
         "version": lead["version"],
     }
-    return field_changes(lead, None) + [change(name, value, None) for name, value in gone.items() if value not in (None, [])]
+    return field_changes(lead, None) + [
+        {"field": name, "before": value, "after": None} for name, value in gone.items() if value is not None
+    ]
 
 
 @cache

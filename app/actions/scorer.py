@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
+from operator import itemgetter
 from typing import Any
 
 import sqlalchemy as sa
@@ -13,6 +14,7 @@ from app.database import among, listed, table_of
 from app.rules.scoring import PROFILE, Criteria, Profile, ScoringRules, score
 from app.tables import Campaign, CampaignLead, Workspace
 
+_profile = itemgetter(*PROFILE)
 WORKSPACE = table_of(Workspace)
 CAMPAIGN_LEAD = table_of(CampaignLead)
 _CAMPAIGN = table_of(Campaign)
@@ -39,7 +41,7 @@ class Scorer:
 
     def columns(self, lead: dict[str, Any], campaign_ids: Collection[str]) -> dict[str, Any]:
         """Score a lead that is in these campaigns and give the columns to write."""
-        scored = score(Profile(**{name: lead[name] for name in PROFILE}), self.rules, self._criteria_of(campaign_ids))
+        scored = score(Profile(*_profile(lead)), self.rules, self.criteria_of(campaign_ids))
         return {
             "quality_score": scored.value,
             "score_components": scored.components,
@@ -51,9 +53,10 @@ class Scorer:
 
     def is_of(self, rules: ScoringRules | None, campaign_id: str | None, criteria: Sequence[Criteria]) -> bool:
         """Tell whether leads in this campaign are scored by just these rules and criteria."""
-        return self.rules == rules and self._criteria_of([] if campaign_id is None else [campaign_id]) == [*criteria]
+        return self.rules == rules and self.criteria_of([] if campaign_id is None else [campaign_id]) == [*criteria]
 
-    def _criteria_of(self, campaign_ids: Collection[str]) -> list[Criteria]:
+    def criteria_of(self, campaign_ids: Collection[str]) -> list[Criteria]:
+        """Give what these campaigns ask, oldest first."""
         key = frozenset(campaign_ids)
         if key not in self._asked:
             self._asked[key] = [criteria for campaign_id, criteria in self.criteria.items() if campaign_id in key]

@@ -1,8 +1,10 @@
 """Batches of leads: create those we don't know, change those we do, in the order given, and say what became of each row."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from operator import attrgetter
 from typing import Any
 
 from app.actions import batches, references
@@ -10,14 +12,16 @@ from app.actions.batches import BatchKind
 from app.actions.known_leads import KnownLeads, load_known, load_named
 from app.actions.lead_changes import Move, settle
 from app.actions.lead_rows import Refused, changed_lead, empty_only, new_lead
-from app.actions.made_leads import MadeRows
+from app.actions.made_leads import MadeRows, make_fresh, new_among
 from app.actions.races import going_round
 from app.actions.scorer import load_scorer
 from app.actions.trials import Trial
 from app.actions.work import Work
+from app.database import MANY
 from app.errors import BadUserInput, CampaignNotFound, shown
 from app.rules.fields import Draft, ErrorCode, FieldError, read_draft
 from app.rules.ids import new_id
+from app.rules.making import KEYS
 
 #: How many rows a batch may have.
 MOST = 1_000
@@ -122,15 +126,23 @@ async def upsert_drafts(
         if manner.campaign_id is not None:
             await _refuse_unknown(work, manner.campaign_id)
         known = await load_known(work, [draft.fields for draft in drafts if not draft.errors])
-        results, moves = _decide(work, drafts, known, manner)
+        new, others = _parted(drafts, known)
+        ids = [new_id("lead") for _ in drafts] if new else ()
+        results, moves = _decide(work, drafts, others, known, manner, ids)
         if error_policy is ErrorPolicy.REJECT_ALL and any(result.errors for result in results):
-            return _report(_rejected(results, moves), None)
-        await settle(work, moves, auto_score=auto_score)
+            results += [RowResult(place, RowOutcome.CREATED, ids[place]) for place in new]
+            return _report(_rejected(results), None)
+        scorer = fresh = None
+        if new:
+            scorer = await load_scorer(work, _campaigns(manner, moves)) if auto_score else None
+            fresh, told = make_fresh(work, drafts, new, ids, source=manner.source, campaign_id=manner.campaign_id, scorer=scorer)
+            results += [RowResult(place, RowOutcome.CREATED, ids[place], changes) for place, changes in told]
+        await settle(work, moves, auto_score=auto_score, scorer=scorer, fresh=fresh)
         report = _report(results, work.batch_id)
         if batch and work.batch_id is not None:
             await batches.write_batch(work, work.batch_id, BatchKind.UPSERT, report.summary)
         if dry_run:
-            _forget_created(report, moves)
+            _forget_created(report)
         return report
 
     batch_before = work.batch_id
@@ -159,14 +171,9 @@ async def upsert_made(
         campaigns.update(*known.campaigns.values())
         scorer = await load_scorer(work, campaigns) if auto_score else None
         fresh, others = rows.parted(known, scorer)
-        all_drafts = drafts() if others else ()
         # The ids that they were made with, so that what is new is in the order of the file.
-        ids = [rows.leads[place].id for place in others]
-        results, moves = _decide(work, [all_drafts[place] for place in others], known, manner, ids)
-        for result in results:
-            result.index = others[result.index]
-        for move in moves:
-            move.place = others[move.place]
+        ids = [made.id for made in rows.leads] if others else ()
+        results, moves = _decide(work, drafts() if others else (), others, known, manner, ids)
         await settle(work, moves, auto_score=auto_score, scorer=scorer, fresh=fresh)
         return _report(results, work.batch_id, created=len(fresh.leads) if fresh else 0)
 
@@ -179,7 +186,7 @@ async def rehearse(work: Work, drafts: Sequence[Draft], manner: Manner, trial: T
         await _refuse_unknown(work, manner.campaign_id)
     named = [draft.fields for draft in drafts if not draft.errors]
     known = trial.over(await load_known(work, named, lock=False), named)
-    results, moves = _decide(work, drafts, known, manner)
+    results, moves = _decide(work, drafts, range(len(drafts)), known, manner)
     trial.take(moves)
     return _report(results, None)
 
@@ -190,16 +197,32 @@ async def _refuse_unknown(work: Work, campaign_id: str) -> None:
         raise CampaignNotFound(argument=argument)
 
 
-def _decide(
-    work: Work, drafts: Sequence[Draft], known: KnownLeads, manner: Manner, ids: Sequence[str] = ()
-) -> tuple[list[RowResult], list[Move]]:
-    """Decide each row on top of those before it. Nothing is asked of the database here, and nothing is written.
+def _parted(drafts: Sequence[Draft], known: KnownLeads) -> tuple[Sequence[int], Sequence[int]]:
+    """Part the rows of many whose leads are new, and can be made without looking at the others, from those to be decided one by one."""
+    if len(drafts) < MANY:
+        return (), range(len(drafts))
+    sound = [place for place, draft in enumerate(drafts) if not draft.errors]
+    new, _ = new_among([tuple([drafts[place].fields.get(name) for name in KEYS]) for place in sound], known)
+    chosen = {sound[at] for at in new}
+    return sorted(chosen), [place for place in range(len(drafts)) if place not in chosen]
 
-    `ids`: what the leads are called if they are new, where that is known.
+
+def _campaigns(manner: Manner, moves: Iterable[Move]) -> set[str]:
+    joined = {campaign_id for move in moves for campaign_id in move.is_in}
+    return joined if manner.campaign_id is None else joined | {manner.campaign_id}
+
+
+def _decide(
+    work: Work, drafts: Sequence[Draft], places: Iterable[int], known: KnownLeads, manner: Manner, ids: Sequence[str] = ()
+) -> tuple[list[RowResult], list[Move]]:
+    """Decide each row at these places on top of those before it. Nothing is asked of the database here, and nothing is written.
+
+    `ids`: what the leads of all rows are called if they are new, where that is known.
     """
     results: list[RowResult] = []
     moves: list[Move] = []
-    for index, draft in enumerate(drafts):
+    for index in places:
+        draft = drafts[index]
         if draft.errors:
             results.append(RowResult(index, RowOutcome.FAILED, errors=draft.errors))
             continue
@@ -245,31 +268,29 @@ def _already_there(fields: Mapping[str, Any], lead: Mapping[str, Any]) -> Refuse
     return Refused(ErrorCode.TAKEN, f"{name} {shown(value)}: a lead has it already", name)
 
 
-def _rejected(results: list[RowResult], moves: Sequence[Move]) -> list[RowResult]:
+def _rejected(results: Sequence[RowResult]) -> list[RowResult]:
     """Turn the results into those of a batch that one bad row keeps out."""
-    new = _created(moves)
+    new = _created(results)
     return [
         result if result.errors else RowResult(result.index, RowOutcome.SKIPPED, None if result.lead_id in new else result.lead_id)
         for result in results
     ]
 
 
-def _forget_created(report: UpsertReport, moves: Sequence[Move]) -> None:
+def _forget_created(report: UpsertReport) -> None:
     """Take from a report what is not there after a dry run: the batch, and the leads that would have been new."""
-    new = _created(moves)
+    new = _created(report.results)
     report.batch_id = None
     for result in report.results:
         if result.lead_id in new:
             result.lead_id = None
 
 
-def _created(moves: Sequence[Move]) -> set[str | None]:
-    return {move.lead_id for move in moves if move.before is None}
+def _created(results: Iterable[RowResult]) -> set[str | None]:
+    return {result.lead_id for result in results if result.outcome is RowOutcome.CREATED}
 
 
 def _report(results: list[RowResult], batch_id: str | None, created: int = 0) -> UpsertReport:
-    counts = {"created": created}
-    for result in results:
-        name = result.outcome.value.lower()
-        counts[name] = counts.get(name, 0) + 1
-    return UpsertReport(results, batches.summary_of(counts), batch_id)
+    counts = {outcome.value.lower(): count for outcome, count in Counter([result.outcome for result in results]).items()}
+    counts["created"] = counts.get("created", 0) + created
+    return UpsertReport(sorted(results, key=attrgetter("index")), batches.summary_of(counts), batch_id)

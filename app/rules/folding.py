@@ -37,7 +37,9 @@ def search_words(query: str) -> list[str]:
 
 def search_text(*texts: str | None) -> str:
     """Join the distinct words of all the texts by single spaces: what `search` looks in."""
+    given = [text for text in texts if text]
+    text = " ".join(given)
     # Each folded by itself, for names and firms come again; the space between them keeps one from changing the next.
-    text = " ".join([fold(text) for text in texts if text])
+    text = text.lower() if text.isascii() else " ".join([fold(text) for text in given])
     found = _WORD.findall(text)
     return " ".join(dict.fromkeys([word[:WORD_LENGTH] for word in found] if len(text) > WORD_LENGTH else found))

@@ -12,6 +12,7 @@ from app.rules.written import change, dumps
 FOLDED = ("crm_id", "first_name", "last_name", "company", "title", "phone", "location", "source")
 #: The texts that `search` looks in.
 SEARCHED = ("email", "first_name", "last_name", "company")
+_FOLDED_SEARCHED = tuple(f"{name}_folded" if name in FOLDED else name for name in SEARCHED)
 #: The contract's name of each column that a caller may give, in the contract's order, but for `attributes`: those count one by one.
 NAMES = tuple((field.column, field.name) for field in LEAD_FIELDS if field.column != "attributes")
 _PAIRS = tuple((name, f"{name}_folded") for name in FOLDED)
@@ -22,12 +23,14 @@ EMPTY: dict[str, Any] = dict.fromkeys((*(column for column, _ in NAMES), "attrib
 def columns_of(fields: Mapping[str, Any], *, source: str) -> dict[str, Any]:
     """Give the columns of a new lead that its values fill; one that names no source gets `source`."""
     row = {name: value for name, value in fields.items() if value is not None}
-    row["attributes"] = merge_attributes({}, fields.get("attributes") or {})
     row.setdefault("source", source)
     for name, folded in _PAIRS:
-        if (value := row.get(name)) is not None:
-            row[folded] = fold(value)
-    row["attributes_folded"] = folded_texts(row["attributes"])
+        if name in row:
+            # Mostly plain letters; this is done nine times for each row of a batch.
+            row[folded] = value.lower() if (value := row[name]).isascii() else fold(value)
+    given = fields.get("attributes")
+    row["attributes"] = merge_attributes({}, given) if given else {}
+    row["attributes_folded"] = folded_texts(row["attributes"]) if given else None
     row["search_text"] = searched(row)
     return row
 
@@ -44,12 +47,14 @@ def refold(row: dict[str, Any], changed: Mapping[str, Any]) -> None:
 
 
 def searched(row: Mapping[str, Any]) -> str:
-    """Give the text that `search` looks in."""
-    return search_text(*[text for name in SEARCHED if (text := row.get(name))])
+    """Give the text that `search` looks in; what is folded in the row already is taken from there."""
+    return search_text(*[text for name in _FOLDED_SEARCHED if (text := row.get(name))])
 
 
 def field_changes(before: Mapping[str, Any] | None, after: Mapping[str, Any] | None) -> list[dict[str, Any]]:
     """Tell what differs between two states of a lead, in the contract's names; None is no lead at all."""
+    if before is None and after is not None:
+        return _all_of(after)
     before, after = before or EMPTY, after or EMPTY
     changes = [
         # Not `change`, which looks for moments: this is asked for every row of a batch, and one field alone holds one.
@@ -60,6 +65,13 @@ def field_changes(before: Mapping[str, Any] | None, after: Mapping[str, Any] | N
         if before[column] != after[column]
     ]
     return changes + attribute_changes(before["attributes"] or {}, after["attributes"] or {})
+
+
+def _all_of(lead: Mapping[str, Any]) -> list[dict[str, Any]]:
+    changes = [{"field": name, "before": None, "after": value} for column, name in NAMES if (value := lead[column]) is not None]
+    if lead["opt_in_at"] is not None:
+        changes[-1] = change("optInAt", None, lead["opt_in_at"])
+    return changes + attribute_changes({}, lead["attributes"]) if lead["attributes"] else changes
 
 
 def attribute_changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[dict[str, Any]]:

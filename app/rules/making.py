@@ -1,8 +1,8 @@
-"""Rows of a long file made ready before their turn, by a process of its own (`import_reader.py`).
+"""New leads made ready: of a batch once it is known who is new, of a long file before by a process of its own (`import_reader.py`).
 
-Each is read into values, and made into the lead that it is if nobody has it yet: its row of the table, its entry of the search index, its
-row of the log, each as the database is given it. Whoever writes the piece takes these for the leads that are new indeed, and
-decides all others by their values.
+Each row of a file is read into values, and made into the lead that it is if nobody has it yet: its row of the table, its entry of the
+search index, its row of the log, each as the database is given it. Whoever writes the piece takes these for the leads that are new
+indeed, and decides all others by their values.
 """
 
 from collections.abc import Iterator
@@ -78,7 +78,7 @@ class MadeLead(NamedTuple):
     activity_id: str
     score: int | None
     row: list[Any] | bytes
-    entry: bytes  #: Of SQLite's search index, as JSON.
+    entry: tuple[int, bytes]  #: Of SQLite's search index: its key, and all of it as JSON.
     logged: tuple[str, ...] | bytes  #: Up to its number.
 
 
@@ -111,16 +111,21 @@ def read_bits(content: str, making: Making, piece: ReadPiece, *, made: bool = Fa
             if not errors:
                 piece.sound.append(SoundRow(row.line, row.cells, fields))
                 if made:
-                    piece.made.append(make(fields, making, texts))
+                    piece.made.append(make(fields, making, texts)[0])
                 continue
         piece.rejected.append(row._replace(errors=errors))
 
 
-def make(fields: dict[str, Any], making: Making, texts: dict[int, tuple[Any, str]]) -> MadeLead:
-    """Make the lead of a row. In `texts` those of equal parts of a score are kept, by the part's identity."""
-    lead_id, activity_id = new_id("lead"), new_id("act")
+def make(
+    fields: dict[str, Any], making: Making, texts: dict[int, tuple[Any, str]], lead_id: str | None = None
+) -> tuple[MadeLead, list[dict[str, Any]]]:
+    """Make the lead of a row, and tell what differs from no lead, but for the score.
+
+    In `texts` those of equal parts of a score are kept, by the part's identity. `lead_id`: what it is called, where that is known.
+    """
+    lead_id, activity_id = lead_id or new_id("lead"), new_id("act")
     lead = {**_NEW, **columns_of(fields, source=making.source), "id": lead_id}
-    changes = field_changes(None, lead)
+    told = changes = field_changes(None, lead)
     if making.campaign_id is not None:
         changes.append(change("campaigns", None, [making.campaign_id]))
     value = None
@@ -130,14 +135,15 @@ def make(fields: dict[str, Any], making: Making, texts: dict[int, tuple[Any, str
         if id(scored.components) not in texts:
             texts[id(scored.components)] = scored.components, parts_text(scored.components)
         lead |= {"quality_score": value, "score_components": texts[id(scored.components)][1], "score_campaign_id": scored.campaign_id}
-        changes.append(change("qualityScore", None, value))
+        told = [*changes, change("qualityScore", None, value)]
     for name in ("attributes", "attributes_folded"):
         if lead[name] is not None:
             lead[name] = dumps(lead[name])
     if lead["opt_in_at"] is not None:
         lead["opt_in_at"] = moment_text(lead["opt_in_at"])
     row = [lead[name] for name in making.columns]
-    told = activity_id, lead_id, parts_text(changes)
+    logged = activity_id, lead_id, parts_text(told)
     if making.postgres:
-        return MadeLead(lead_id, activity_id, value, copy_line(row), b"", copy_line(told))
-    return MadeLead(lead_id, activity_id, value, row, orjson.dumps([search_key(lead_id), lead_id, lead["search_text"]]), told)
+        return MadeLead(lead_id, activity_id, value, copy_line(row), (0, b""), copy_line(logged)), changes
+    key = search_key(lead_id)
+    return MadeLead(lead_id, activity_id, value, row, (key, orjson.dumps([key, lead_id, lead["search_text"]])), logged), changes

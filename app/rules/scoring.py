@@ -63,12 +63,12 @@ class ScoringRules:
     threshold: int = 85
     weights: Mapping[str, int] = field(default_factory=lambda: DEFAULT_WEIGHTS)
     sources: Mapping[str, float] = field(default_factory=lambda: DEFAULT_SOURCES)
-    #: What tells these weights and sources from others.
-    key: tuple[tuple[tuple[str, float], ...], ...] = field(init=False, compare=False)
+    #: What tells these weights and sources from others: a text, which keeps its hash, for it is asked for with each lead.
+    key: str = field(init=False, compare=False)
 
     def __post_init__(self) -> None:
-        """Make the key once, for it is asked for with each lead."""
-        object.__setattr__(self, "key", (tuple(self.weights.items()), tuple(self.sources.items())))
+        """Make the key once."""
+        object.__setattr__(self, "key", repr((*self.weights.items(), None, *self.sources.items())))
 
 
 @dataclass(frozen=True, slots=True)

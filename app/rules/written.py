@@ -50,6 +50,7 @@ def copy_line(values: Iterable[Any]) -> bytes:
     return "\t".join(cells).encode()
 
 
+@lru_cache(maxsize=1_024)
 def moment(value: datetime) -> str:
     """Write a moment as the API does: in UTC, the fraction (six digits) only where there is one."""
     return value.astimezone(UTC).isoformat().replace("+00:00", "Z")

@@ -11,11 +11,11 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from app.actions import keys, leads, undo
+from app.actions import keys, leads, undo, upserts
 from app.actions.activities import ACTIVITY
 from app.actions.references import LEAD
 from app.actions.undo import _CONFLICT
-from app.actions.upserts import OnMatch, upsert_many
+from app.actions.upserts import ErrorPolicy, OnMatch, upsert_many
 from app.actions.work import Role, Work
 from app.asgi import build
 
@@ -73,6 +73,57 @@ async def test_independent_rows_come_to_the_same_in_any_order(work, stored, rows
     assert outcomes[0] == outcomes[1]
     # What one example leaves, the next finds.
     await upsert_many(work, [{"email": address, **values} for address, values in rows])
+
+
+@given(
+    first=INDEPENDENT,
+    rows=st.lists(ROWS, min_size=1, max_size=3).map(lambda lists: [row for rows in lists for row in rows]),
+    on_match=st.sampled_from(OnMatch),
+    policy=st.sampled_from(ErrorPolicy),
+    joins=st.booleans(),
+    scores=st.booleans(),
+    dry=st.booleans(),
+)
+@BOUNDED
+async def test_new_leads_made_at_once_are_as_those_decided_one_by_one(
+    work, stored, log, members, campaign_of, monkeypatch, first, rows, on_match, policy, joins, scores, dry
+):
+    campaign = await campaign_of(titles=["cto"]) if joins else None
+    work.now = datetime.now(UTC)
+    await upsert_many(work, [{"email": address, **values} for address, values in first])
+    there, told_before = set(await stored()), len(await log())
+    outcomes = []
+    for many in (1, 1_000):
+        monkeypatch.setattr(upserts, "MANY", many)
+        savepoint = await work.connection.begin_nested()
+        report = await upsert_many(work, rows, on_match=on_match, error_policy=policy, campaign_id=campaign, auto_score=scores, dry_run=dry)
+        found = await stored()
+        # Ids are made anew each time, in the order of the rows.
+        names = {lead_id: number for number, lead_id in enumerate(sorted(found.keys() - there))}
+
+        def name(lead_id, names=names):
+            return names.get(lead_id, lead_id)
+
+        # What it says of them beyond the table: their words in SQLite's index.
+        words = [] if work.postgres else await work.rows(sa.text("SELECT lead_id, words FROM lead_search WHERE workspace_id = :workspace"))
+        outcomes.append(
+            (
+                report.summary,
+                [
+                    (each.index, each.outcome, name(each.lead_id), each.changes, [error.code for error in each.errors])
+                    for each in report.results
+                ],
+                sorted((str(name(lead_id)), sorted({**row, "id": ""}.items(), key=str)) for lead_id, row in found.items()),
+                [
+                    [*(entry[key] for key in ("sequence", "kind", "status", "campaign_id")), name(entry["lead_id"]), entry["changes"]]
+                    for entry in (await log())[told_before:]
+                ],
+                sorted(str(name(lead_id)) for lead_id in (await members(campaign) if campaign else [])),
+                sorted((str(name(row["lead_id"])), row["words"]) for row in words),
+            )
+        )
+        await savepoint.rollback()
+    assert outcomes[0] == outcomes[1]
 
 
 @given(rows=ROWS, on_match=st.sampled_from(OnMatch), joins=st.booleans(), touches=st.booleans())

@@ -3,9 +3,14 @@ import sqlalchemy as sa
 
 from app.actions import leads, references
 from app.actions.batches import BATCH
+from app.actions.made_leads import _ANY_FIELD
+from app.actions.references import LEAD, find_leads
 from app.actions.upserts import MOST, ErrorPolicy, OnMatch, upsert_many
 from app.actions.work import Work
+from app.database import MOST_AT_ONCE
 from app.errors import BadUserInput, CampaignNotFound
+from app.rules.making import Making
+from app.rules.scoring import ScoringRules
 
 HERE = sa.bindparam("workspace")
 
@@ -300,6 +305,32 @@ async def test_the_number_of_statements_does_not_depend_on_the_number_of_rows(wo
     few = await count("few", 10)
     assert await count("many", 1_000) == few
     assert max(few) <= 14
+
+
+@pytest.mark.parametrize("count", [49, 50, 100, 137, 251, 1_000])
+async def test_a_batch_of_any_size_is_written_once(work, stored, log, count):
+    rows = [
+        {"email": f"{number}@example.com", "attributes": {"n": number}, "title": "CTO" if number % 2 else None} for number in range(count)
+    ]
+    report = await upsert_many(work, rows)
+    leads_there = await stored()
+    assert [leads_there[result.lead_id]["attributes"] for result in report.results] == [{"n": number} for number in range(count)]
+    assert [entry["lead_id"] for entry in await log()] == [result.lead_id for result in report.results] == sorted(leads_there)
+
+
+@pytest.mark.parametrize("times", [1, 30])
+async def test_leads_asked_for_by_one_id_twice_are_given_once(work, times):
+    report = await upsert_many(work, [{"email": f"{number}@example.com"} for number in range(3)])
+    ids = [result.lead_id for result in report.results]
+    found = await find_leads(work, ids=[ids[2], ids[0], ids[2]] * times)
+    assert [lead["id"] for lead in found] == [ids[0], ids[2]]
+
+
+def test_a_batch_of_any_fields_is_no_more_binds_than_sqlite_takes():
+    """By default 32,766 (sqlite.org/limits.html, 9); what Debian builds takes more, and would not tell."""
+    making = Making(_ANY_FIELD, "api", None, ScoringRules(), (), postgres=False)
+    alike = [name for name in LEAD.c.keys() if name not in making.columns]  # noqa: SIM118 -- columns, no dict
+    assert len(making.columns) * MOST_AT_ONCE + len(alike) <= 32_766
 
 
 async def test_references_are_found_in_one_statement_in_the_order_asked(work, statements):

@@ -10,10 +10,11 @@ from dataclasses import replace
 
 import pytest
 import sqlalchemy as sa
+from statements import counted
 from structlog.testing import capture_logs
 
 from app import database as database_module
-from app.actions import automations, campaigns, import_pieces, imports, jobs, lead_changes, leads, scores, workspaces
+from app.actions import automations, campaigns, import_pieces, imports, jobs, lead_changes, leads, scores, table_statistics, workspaces
 from app.actions.activities import ACTIVITY
 from app.actions.batches import JobStatus
 from app.actions.imports import Order
@@ -156,6 +157,7 @@ async def test_a_file_that_is_read_ahead_comes_to_the_same(places, pieces, start
         ends.append((await place.state(), [[row[name] for name in COUNTED] for row in rows]))
     assert ends[0] == ends[1]
     assert ends[1][1][0][1] > 50
+    # One for the first file; in the second known leads come first, and one for the new ones behind them.
     assert len(started) == 2
     assert all(process.returncode is not None for process in started)
 
@@ -234,6 +236,81 @@ async def test_a_lead_that_another_transaction_makes_meanwhile_is_known_in_the_n
     assert row["skipped"] > 0
 
 
+async def test_leads_that_are_known_are_read_without_a_process(places, pieces, started):
+    place, _ = places
+    pieces(1)
+
+    def people(*numbers):
+        return "\n".join(["email", *(f"{number}@example.com" for number in numbers)]).encode()
+
+    await place.take(people(*range(120)))
+    assert len(started) == 1
+    await place.take(people(*range(120)))
+    assert len(started) == 1
+    # New ones first, and then known ones: it is begun, and ended before the file is.
+    ordered = await place.order(people(*range(120, 240), *range(120)))
+    for _ in range(8):
+        assert not await place.worker._step(ordered.job)
+    assert len(started) == 2
+    assert started[1].returncode is not None
+    await place.worker.run_held(ordered.job, lambda _: None)
+    assert len(started) == 2
+
+
+async def test_who_goes_on_with_new_leads_has_them_read_ahead_at_once(places, pieces, started):
+    place, _ = places
+    pieces(1)
+    ordered = await place.order("\n".join(["email", *(f"{number}@example.com" for number in range(240))]).encode())
+    for _ in range(3):
+        assert not await place.worker._step(ordered.job)
+    await jobs.let_go(ordered.job)
+    assert [process.returncode is not None for process in started] == [True]
+    assert not await place.worker._step(ordered.job)
+    assert len(started) == 2
+    await place.worker.run_held(ordered.job, lambda _: None)
+    assert len(await place.rows(LEAD)) == 240
+
+
+async def test_postgresql_looks_at_its_tables_after_many_rows_and_only_then(places, pieces, monkeypatch):
+    place, _ = places
+    pieces(0)
+    monkeypatch.setattr(table_statistics, "MANY_ROWS", 50)
+    monkeypatch.setattr(table_statistics, "_GROWN", 0)  # whatever other tests have left in the table
+    looks = []
+    for content, how in ((lines(20), {}), (lines(), {"dry_run": True}), (lines(), {}), (lines(), {})):
+        with counted() as statements:
+            row = await place.take(content, **how)
+        assert (row["status"], row["progress"]) == ("SUCCEEDED", 100)
+        looks.append(sum(sql.startswith("ANALYZE") for sql in statements))
+    assert looks == [0, 0, int(place.database.is_postgres), 0]
+
+
+async def test_an_import_succeeds_where_the_tables_cannot_be_looked_at(places, pieces, monkeypatch):
+    place, _ = places
+    pieces(0)
+    monkeypatch.setattr(table_statistics, "MANY_ROWS", 50)
+    monkeypatch.setattr(table_statistics, "_GROWN", 0)  # whatever other tests have left in the table
+    monkeypatch.setattr(table_statistics, "_ANALYZE", sa.text("ANALYZE nothing_of_this_name"))
+    with capture_logs() as told:
+        row = await place.take(lines())
+    assert (row["status"], row["progress"]) == ("SUCCEEDED", 100)
+    assert [entry["event"] for entry in told] == ["tables.not_analyzed"] * place.database.is_postgres
+    assert len(await place.rows(LEAD)) == row["created"]
+
+
+async def test_rows_that_are_copied_first_go_with_their_transaction(places):
+    place, _ = places
+
+    async def queue_and_fail():
+        async with place.database.writing() as connection:
+            await jobs.queue_many(Work(connection, place.caller), "nothing", [{"n": number} for number in range(60)])
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await queue_and_fail()
+    assert await place.rows(jobs.JOB) == []
+
+
 async def test_a_short_file_starts_no_process(places, pieces, started):
     place, _ = places
     pieces(1)
@@ -261,7 +338,8 @@ async def test_a_job_that_is_stopped_while_its_reader_is_at_work_ends_it(places,
     place, _ = places
     pieces(1)
     ordered = await place.order(lines())
-    await place.worker._step(ordered.job)
+    for _ in range(2):  # by then it is known that most leads are new, and it is begun
+        await place.worker._step(ordered.job)
     os.kill(started[0].pid, signal.SIGSTOP)
     try:
         with pytest.raises(TimeoutError):

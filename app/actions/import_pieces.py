@@ -1,6 +1,6 @@
 """The pieces of a file in their turn, each read before it is needed.
 
-Those of a short file beside the statements that write the piece before; those of a long one by a process of their own
+Beside the statements that write the piece before; or, of a long file whose leads are mostly new, by a process of their own
 (`rules/import_reader.py`), some ahead, which also makes the leads that its rows are if they are new.
 """
 
@@ -16,6 +16,7 @@ from typing import Any, Self
 import sqlalchemy as sa
 import structlog
 
+from app.actions.batches import COUNTS
 from app.actions.made_leads import MadeRows
 from app.actions.scorer import load_scorer
 from app.actions.work import Work
@@ -41,6 +42,8 @@ _NEXT = sa.select(PIECE.c.content).where(*ONE)
 LONG = 3
 #: Pieces that are read ahead, or being read.
 AHEAD = 2
+#: Processes that are begun for one file, should new leads and known ones take turns.
+_STARTS = 3
 #: Reading processes that one of ours has at once; further files are read in it.
 MOST = 2
 #: Seconds in which a piece is read, or the process is given up: meanwhile a transaction waits.
@@ -79,9 +82,10 @@ class Pieces:
 
     def __init__(self, row: Mapping[str, Any], count: int) -> None:
         self._row, self._count = row, count
-        #: Whether leads are worth being made ahead: most rows of the last piece were new.
-        self.mostly_new = not row["dry_run"]
+        #: Whether leads are worth being made ahead: most rows of the last piece were new, or of all that another worker took.
+        self.mostly_new = not row["dry_run"] and 2 * row["created"] > sum(row[name] for name in COUNTS)
         self._alone = False
+        self._starts = _STARTS
         self._process: _Process | None = None
         self._begun: tuple[int, ReadPiece, Iterator[None]] | None = None
         self._last: Piece | None = None
@@ -94,15 +98,15 @@ class Pieces:
         return self._last
 
     async def _read(self, work: Work, position: int) -> Piece | None:
-        if self._process is None:
-            await self._ask(work, position)
-        if self._process is not None and position < self._count:
-            coming, self._coming = self._coming or self._process.take(position), None
-            if (piece := await coming) is not None:
-                return piece
-            logger.warning("import.reader_lost", id=self._row["id"])
-            await self.close()
         if self._begun is None or self._begun[0] != position:
+            if self._process is None:
+                await self._ask(work, position)
+            if self._process is not None and position < self._count:
+                coming, self._coming = self._coming or self._process.take(position), None
+                if (piece := await coming) is not None:
+                    return piece
+                logger.warning("import.reader_lost", id=self._row["id"])
+                await self.close()
             self._begun = await self._begin(work, position)
         if self._begun is None:
             return None
@@ -113,6 +117,8 @@ class Pieces:
 
     async def read_on(self, work: Work, position: int) -> Iterator[None] | None:
         """Have the pieces from this one on read; gives what is left to do for that while the database is busy."""
+        if not self._worthwhile:
+            await self._end()
         await self._ask(work, position)
         if self._process is not None:
             # Unpacked while the database is busy with the piece before it.
@@ -124,9 +130,10 @@ class Pieces:
 
     async def _ask(self, work: Work, position: int) -> None:
         """Have a process read the pieces from this one on, if there are enough of them left to begin one."""
-        if self._process is None and not self._alone and self._count - position >= LONG:
+        if self._process is None and self._worthwhile and not self._alone and self._count - position >= LONG:
             self._process = await _Process.begin(await self._making(work))
-            self._alone = self._process is None
+            self._starts -= 1
+            self._alone = self._process is None or not self._starts
         if self._process is None:
             return
         while (wanted := self._process.wanted(position)) is not None and wanted < self._count:
@@ -135,16 +142,27 @@ class Pieces:
                 break
             self._process.ask(wanted, content, made=self.mostly_new)
 
+    @property
+    def _worthwhile(self) -> bool:
+        """Tell whether a process gains anything: of leads that are known it wins no time, and takes memory (`tests/bench/FILES.md`)."""
+        return self.mostly_new or bool(self._row["dry_run"])
+
     async def close(self) -> None:
         """End the process that reads, if there is one, and start none again."""
-        process, self._process, self._alone = self._process, None, True
+        self._alone = True
+        await self._end()
+
+    async def _end(self) -> None:
+        process, self._process = self._process, None
         coming, self._coming = self._coming, None
         if process is None:
             return
         process.kill()
-        if coming is not None:
-            await asyncio.wait([coming])  # which finds it gone
-        await process.close()
+        try:
+            if coming is not None:
+                await asyncio.wait([coming])  # which finds it gone
+        finally:
+            await process.close()
 
     async def _content(self, work: Work, position: int) -> str | None:
         row = await work.row(_NEXT, {"import": self._row["id"], "position": position})

@@ -34,7 +34,8 @@ ROOT = Path(__file__).resolve().parents[2]
 KILLS = 20
 #: Kills in a row without any progress, after which the next waits for some: a job that never gets on is given up.
 STUCK = 4
-ROWS = 6_000
+#: More pieces than it takes for a process to read them ahead.
+ROWS = 10_000
 #: Rows that a fast machine is still at when it is seen to have begun.
 LONG = 40_000
 FIELDS = ("firstName", "lastName", "email", "company", "title", "linkedinUrl", "phone", "location", "source")

@@ -230,11 +230,18 @@ def _insert(
 
 
 async def insert_rows(
-    connection: AsyncConnection, table: sa.Table, rows: Sequence[dict[str, Any]], *, ignore: bool = False, returning: Sequence[str] = ()
+    connection: AsyncConnection,
+    table: sa.Table,
+    rows: Sequence[dict[str, Any]],
+    *,
+    ignore: bool = False,
+    returning: Sequence[str] = (),
+    in_blocks: bool = False,
 ) -> list[sa.Row[Any]]:
     """Insert all rows in one statement, many on PostgreSQL by `COPY`; every row names the same columns.
 
-    With `ignore`, rows that meet a unique value are left out, and `returning` tells which went in.
+    With `ignore`, rows that meet a unique value are left out, and `returning` tells which went in. `in_blocks`: many, of which each
+    has an id, may be a statement for each hundred on SQLite.
     """
     if not rows:
         return []
@@ -243,8 +250,8 @@ async def insert_rows(
     some = [name for name in rows[0] if any(row[name] is not None for row in rows)]
     same = alike(table, rows, some)
     names = tuple(name for name in some if name not in same)
-    if postgres and same and not ignore and not returning:
-        # Half of the server's time where a log is written: it reads no JSON twice.
+    if same and not ignore and not returning and (postgres or in_blocks):
+        # Nothing is read from JSON: where a log is written that was half of PostgreSQL's time, and is a third of SQLite's.
         await insert_written(connection, table, names, written(connection, table, rows, names), {name: rows[0][name] for name in same})
         return []
     statement = _insert(table, names, same, tuple(returning), postgres=postgres, ignore=ignore)

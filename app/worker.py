@@ -247,7 +247,7 @@ class Worker:
         """Run one step of the job in a transaction, and tell whether that was the last."""
         async with self.database.writing() as connection:
             await lock_workspace(connection, job["workspace_id"], alone=False)
-            work = Work(connection, Caller(workspace_id=job["workspace_id"], role=Role.ADMIN))
+            work = Work(connection, Caller(workspace_id=job["workspace_id"], role=Role.ADMIN), in_chunks=True)
             step = await HANDLERS[job["kind"]](work, job)
             if step.checkpoint is None:
                 await jobs.succeed(connection, job, _now())

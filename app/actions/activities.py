@@ -92,7 +92,7 @@ async def record_rows(work: Work, rows: list[dict[str, Any]]) -> list[dict[str, 
         return []
     for sequence, row in enumerate(rows, await numbered(work, len(rows))):
         row["sequence"] = sequence
-    await work.beside(insert_rows(work.connection, ACTIVITY, rows))
+    await work.beside(insert_rows(work.connection, ACTIVITY, rows, in_blocks=work.in_chunks))
     await set_off(work, lambda: rows)
     return rows
 

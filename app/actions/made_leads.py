@@ -142,7 +142,7 @@ async def record_among(work: Work, fresh: Fresh, told: list[dict[str, Any]], pla
             told[at]["sequence"] = sequence
     same = {name: value for name, value in alike.items() if name not in LOGGED and value is not None}
     await work.beside(insert_written(work.connection, ACTIVITY, LOGGED, rows, same, at_once=fresh.at_once))
-    await insert_rows(work.connection, ACTIVITY, told)
+    await insert_rows(work.connection, ACTIVITY, told, in_blocks=work.in_chunks)
 
     def everything() -> list[dict[str, Any]]:
         new = [{**alike, "id": made.activity_id, "lead_id": made.id, "sequence": numbers[made.id]} for *_, made in fresh.leads]

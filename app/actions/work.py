@@ -66,6 +66,8 @@ class Work:
     depth: int = 0
     #: The automations that were not set off because the chain would have become too long.
     cut_off: list[str] = field(default_factory=list)
+    #: Whether it is a step of a job, whose chunks may take statements in proportion to their rows; a request's may not.
+    in_chunks: bool = False
     #: What there is to compute while the database is busy with a long statement, about a millisecond of it at a time.
     meanwhile: Iterator[None] | None = None
 

@@ -349,6 +349,27 @@ def worked(api, database, settings):
     return until_ended
 
 
+async def test_the_log_of_a_job_reads_as_that_of_a_request(api, upsert, take_back, worked, monkeypatch):
+    """SQLite is given the rows of the one in blocks, of the other as one text."""
+    monkeypatch.setattr(undo, "CHUNK", 120)
+    asked = """query($batch: ID!, $after: String) { activities(first: 200, after: $after, where: {batchId: {eq: $batch}}) {
+      nodes { kind leadId requestId campaign { id } event changes { field before after } actor { __typename } } } }"""
+    made = await upsert([{"email": f"{n}@example.com", "title": "CTO" if n % 3 else None, "attributes": {"n": n}} for n in range(137)])
+    batch, logs = made["batch"]["id"], []
+    for at_once in (1_000, 1_000, 2, 2):  # gone and back, and so again by jobs
+        monkeypatch.setattr(undo, "AT_ONCE", at_once)
+        batch = (await take_back(batch))["id"]
+        assert (await worked(batch))["summary"]["total"] == 137
+        told = (await api(asked, batch=batch))["activities"]["nodes"]
+        for entry in told:
+            assert entry.pop("requestId")
+            entry["changes"] = [change for change in entry["changes"] if change["field"] != "version"]
+        logs.append(sorted(told, key=lambda entry: entry["leadId"]))
+    assert logs[:2] == logs[2:]
+    assert [len(log) for log in logs] == [137] * 4
+    assert logs[0] != logs[1]
+
+
 @pytest.mark.usefixtures("few")
 async def test_many_leads_are_taken_back_by_a_job_and_their_undo_too(api, upsert, take_back, state, worked, campaign):
     await upsert(ROWS)

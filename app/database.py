@@ -6,7 +6,7 @@ SQLAlchemy's own cost more than the statements do.
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from functools import lru_cache
@@ -134,9 +134,18 @@ async def lock_workspace(connection: AsyncConnection, workspace: str, *, alone: 
     Two requests of several root fields could otherwise wait for each other's leads in a circle. SQLite has one writer anyway.
     """
     if connection.dialect.name == "postgresql":
-        number = int.from_bytes(hashlib.blake2b(workspace.encode(), digest_size=8).digest(), signed=True)
-        lock = sa.func.pg_advisory_xact_lock if alone else sa.func.pg_advisory_xact_lock_shared
-        await connection.execute(sa.select(lock(sa.bindparam("number", number, sa.BigInteger))))
+        await _lock(connection, sa.func.pg_advisory_xact_lock if alone else sa.func.pg_advisory_xact_lock_shared, workspace)
+
+
+async def queue_up(connection: AsyncConnection, workspace: str) -> None:
+    """Wait for a turn among those of the workspace who lost a race, and have it until the transaction ends."""
+    if connection.dialect.name == "postgresql":
+        await _lock(connection, sa.func.pg_advisory_xact_lock, f"races of {workspace}")
+
+
+async def _lock(connection: AsyncConnection, lock: Callable[..., Any], name: str) -> None:
+    number = int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), signed=True)
+    await connection.execute(sa.select(lock(sa.bindparam("number", number, sa.BigInteger))))
 
 
 def table_of(model: type[SQLModel]) -> sa.Table:

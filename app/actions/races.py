@@ -7,6 +7,7 @@ import structlog
 from sqlalchemy.exc import IntegrityError
 
 from app.actions.work import Work
+from app.database import queue_up
 from app.database_errors import is_raced, told
 from app.errors import Unavailable
 
@@ -14,8 +15,12 @@ logger = structlog.get_logger("leadgraph.actions")
 
 Result = TypeVar("Result")
 
-#: Each round waits for those who won the one before, so that more than two are rare.
-ROUNDS = 5
+#: From the second on one is in turn, so that a round is lost only to somebody who is in the first: each was faster, and is done.
+ROUNDS = 50
+
+
+class AlwaysLost(Unavailable):
+    """Others were writing the same leads at the same time, again and again: try again."""
 
 
 class RaceLost(Exception):
@@ -26,10 +31,12 @@ async def going_round(work: Work, attempt: Callable[[], Awaitable[Result]], *, k
     """Look, decide and write in a savepoint; where a race was lost, undo it and do it all again.
 
     Without `keep` it is undone in any case: the result is what would have been. The look-up belongs into `attempt`:
-    undoing it lets go of its locks too, so that each round takes them in the order of the ids. Raises Unavailable
+    undoing it lets go of its locks too, so that each round takes them in the order of the ids. Raises AlwaysLost
     where every round was lost.
     """
-    for _ in range(ROUNDS):
+    for rounds in range(ROUNDS):
+        if rounds == 1:
+            await queue_up(work.connection, work.workspace)
         try:
             async with work.connection.begin_nested() as savepoint:
                 result = await attempt()
@@ -44,4 +51,4 @@ async def going_round(work: Work, attempt: Callable[[], Awaitable[Result]], *, k
             error = broken
     # Rare enough that it might be a mistake of ours after all.
     logger.warning("race.lost", rounds=ROUNDS, error=told(error))
-    raise Unavailable from error
+    raise AlwaysLost from error

@@ -1,4 +1,5 @@
 import asyncio
+import random
 from datetime import UTC, datetime
 
 import pytest
@@ -37,6 +38,24 @@ async def test_batches_that_bring_the_same_people_at_once_make_each_of_them_once
     kept = await everybody(database, caller)
     assert sorted(lead["email"] for lead in kept) == sorted(row["email"] for row in rows)
     assert [lead["title"] for lead in kept].count("CTO") == 100
+
+
+async def test_batches_that_have_some_people_in_common_all_get_through(database, caller):
+    """Whoever comes in between wins a round: with eight of them, more rounds are lost than two."""
+    people = [{"email": f"{n}@example.com", "crmId": str(n)} for n in range(400)]
+    chosen = random.Random(5)  # noqa: S311  (which people, not a secret)
+
+    async def bring():
+        reports = []
+        for _ in range(6):
+            async with database.writing() as connection:
+                reports.append(await upsert_many(Work(connection, caller), chosen.sample(people, 80)))
+        return reports
+
+    reports = [report for each in await asyncio.gather(*[bring() for _ in range(8)]) for report in each]
+    assert {report.summary["total"] - report.summary["created"] - report.summary["unchanged"] for report in reports} == {0}
+    kept = await everybody(database, caller)
+    assert sum(report.summary["created"] for report in reports) == len({lead["email"] for lead in kept}) == len(kept)
 
 
 async def test_of_two_that_create_the_same_lead_at_once_one_is_told_that_it_is_taken(database, caller):

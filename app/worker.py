@@ -20,6 +20,7 @@ from sqlalchemy.exc import DBAPIError
 
 from app.actions import idempotency, imports, jobs, lead_batches, scores, undo
 from app.actions.batches import JobStatus
+from app.actions.races import AlwaysLost
 from app.actions.work import Caller, Role, Work
 from app.database import Database, lock_workspace, table_of
 from app.database_errors import is_retryable, told
@@ -172,24 +173,26 @@ class Worker:
         """Name this worker as the one that a new job belongs to: `run_held` runs it."""
         return jobs.Hold(self.name, self._lease())
 
-    async def run_held(self, job: dict[str, Any], show: Callable[[int], None]) -> None:
+    async def run_held(self, job: dict[str, Any], show: Callable[[int], None], stop: asyncio.Event | None = None) -> bool:
         """Run a job that is this worker's to its end, telling its progress in hundredths; what a step raises is raised.
 
-        A step that met a deadlock runs again, three times at most.
+        A step that met a deadlock, or lost every race, runs again, three times at most.
+        Gives False where it was to `stop` before, which it does between steps.
         """
         again = 0
         try:
-            while True:
+            while stop is None or not stop.is_set():
                 try:
                     ended = await self._step(job, show)
-                except DBAPIError as error:
+                except (DBAPIError, AlwaysLost) as error:
                     again += 1
-                    if again > AGAIN or not is_retryable(error):
+                    if again > AGAIN or not (isinstance(error, AlwaysLost) or is_retryable(error)):
                         raise
                 else:
                     again = 0
                     if ended:
-                        return
+                        return True
+            return False
         finally:
             await jobs.let_go(job)
 

@@ -1,9 +1,13 @@
+import asyncio
 import codecs
 import csv
 import io
 import json
+import os
 import re
 import secrets
+import signal
+import subprocess
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -12,16 +16,19 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from program import Ended, leadgraph
+from program import PROGRAM, Ended, leadgraph
 from sqlalchemy.exc import DBAPIError
 from sqlmodel import SQLModel
 
 from app.actions import campaigns, imports
+from app.actions.reads import Read
 from app.actions.work import Caller, Role, Work
+from app.commands.imports import Asked, _Run
+from app.commands.terminal import Failure, Stop
 from app.database import Database, table_of
 from app.errors import Unavailable
 from app.rules.people import MadeRow, make_people
-from app.tables import Activity, Batch, CampaignLead, ImportJob, ImportRowError, Lead
+from app.tables import Activity, Batch, CampaignLead, ImportJob, ImportRowError, Job, Lead
 
 SUMMARY = ["total", "created", "updated", "unchanged", "skipped", "failed", "deleted"]
 PLAIN = {
@@ -86,7 +93,9 @@ def place(database: Database) -> Place:
 
 def counts_of(ended: Ended) -> dict[str, int]:
     assert ended.code == 0, ended.err
-    counts: dict[str, int] = json.loads(ended.out)
+    told = json.loads(ended.out)
+    assert told.pop("batchId") is None or told["total"]
+    counts: dict[str, int] = told
     assert list(counts) == SUMMARY
     assert counts["total"] == sum(counts.values()) - counts["total"]
     return counts
@@ -183,7 +192,10 @@ async def test_a_dry_run_tells_the_same_and_writes_nothing(place: Place, folder:
         assert await place.rows(model) == []
     assert await place.rows(ImportRowError, "line") == []
     deed = place.run(file, "--json", "--rejected", folder / "deed.csv")
-    assert (trial.code, trial.out, trial.err) == (deed.code, deed.out, deed.err)
+    assert (trial.code, counts_of(trial), trial.err.replace("trial.csv", "deed.csv")) == (deed.code, counts_of(deed), deed.err)
+    assert json.loads(trial.out)["batchId"] is None
+    [batch] = await place.rows(Batch)
+    assert json.loads(deed.out)["batchId"] == batch["id"]
     assert (folder / "trial.csv").read_bytes() == (folder / "deed.csv").read_bytes()
     said = place.run(file, "--dry-run").out
     assert re.fullmatch(r"Nothing was written. 2,500 rows: 0 created, .* \([\d.]+ s, [\d,]+ rows a second\)\n?", said)
@@ -354,3 +366,74 @@ def test_only_this_workspace_takes_the_file(place: Place, folder: Path, database
     assert counts_of(place.run(file, "--json"))["created"] == 1
     assert counts_of(other.run(file, "--json"))["created"] == 1
     assert counts_of(place.run(file, "--json"))["unchanged"] == 1
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "trial"), [(signal.SIGINT, 130, False), (signal.SIGTERM, 143, False), (signal.SIGINT, 130, True)]
+)
+async def test_who_stops_an_import_is_told_what_is_in_and_nobody_goes_on_with_it(
+    place: Place, folder: Path, number: signal.Signals, code: int, *, trial: bool
+):
+    file = folder / "leads.csv"
+    file.write_text("email\n" + "".join(f"{row}@example.com\n" for row in range(100_000)), encoding="utf-8")
+    command = [PROGRAM, "import", file, "--workspace", place.slug, *(["--dry-run"] if trial else [])]
+    environment = {**os.environ, "LEADGRAPH_DATABASE_URL": place.database.settings.database_url}
+    table = table_of(ImportJob)
+    begun = Read(sa.select(table.c.created).where(table.c.workspace_id == sa.bindparam("workspace"), table.c.created > 0))
+    process = await asyncio.create_subprocess_exec(*command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    try:
+        async with asyncio.timeout(60):
+            created: list[dict[str, Any]] = []
+            while not created:
+                await asyncio.sleep(0.02)
+                async with place.database.readers.reading() as reading:
+                    created = await begun.rows(reading, workspace=place.caller.workspace_id)
+            process.send_signal(number)
+            out, err = (stream.decode() for stream in await process.communicate())
+    finally:
+        if process.returncode is None:
+            process.kill()
+    said = err.splitlines()[-1]
+    assert (process.returncode, out) == (code, ""), err
+    [job] = await place.rows(Job)
+    assert (job["status"], job["lease_until"], job["error"]) == ("CANCELLED", None, None)
+    leads = await place.rows(Lead)
+    if trial:
+        assert f"{file}: stopped, and nothing was written." in said
+        assert (leads, await place.rows(ImportJob), await place.rows(Batch)) == ([], [], [])
+        return
+    [kept], [batch] = await place.rows(ImportJob), await place.rows(Batch)
+    assert f"stopped after {len(leads):,} rows, which are in; batchUndo takes {batch['id']} back. Run the same command again" in said
+    assert (kept["status"], batch["status"], kept["created"], batch["created"]) == ("CANCELLED", "CANCELLED", len(leads), len(leads))
+    assert 0 < len(leads) < 100_000
+
+
+async def test_an_import_that_is_stopped_before_its_rows_are_kept_leaves_nothing(
+    place: Place, folder: Path, monkeypatch: pytest.MonkeyPatch
+):
+    file = write_csv(folder / "leads.csv", PLAIN, list(make_people(20, bad=0, repeated=0)))
+    order = imports.order
+
+    async def stopped_meanwhile(*arguments: Any, **options: Any) -> Any:
+        run.stop.wanted.set()
+        return await order(*arguments, **options)
+
+    database = place.database
+    monkeypatch.setattr(imports, "order", stopped_meanwhile)
+    asked = Asked(file, place.slug, imports.Order(), None)
+    run = _Run(database, place.caller, asked, Stop())
+    with file.open("rb") as raw, pytest.raises(Failure, match="stopped before the first row") as ended:
+        await run.whole(raw, lambda _: None)
+    assert ended.value.exit_code == 130
+    for model in (ImportJob, Batch, Job, Lead):
+        assert await place.rows(model) == []
+
+
+async def test_with_a_file_for_them_twenty_rejected_rows_are_told(place: Place, folder: Path):
+    file, rejected = folder / "leads.csv", folder / "rejected.csv"
+    file.write_text("email\n" + "".join(f"no{number}\n" for number in range(25)), encoding="utf-8")
+    told = place.run(file, "--rejected", rejected).err.splitlines()
+    assert [line.startswith("line ") for line in told] == [True] * 20 + [False] * 2
+    assert told[20] == f"and 5 rows more: {rejected} has them all"
+    assert len(rejected.read_text(encoding="utf-8-sig").splitlines()) == 26
+    assert sum(line.startswith("line ") for line in place.run(file).err.splitlines()) == 25

@@ -181,6 +181,11 @@ async def succeed(connection: AsyncConnection, job: dict[str, Any], now: datetim
     await _write(connection, job, {"status": JobStatus.SUCCEEDED, "progress": 100, "finished_at": now, "lease_until": None, "error": None})
 
 
+async def end(connection: AsyncConnection, job: dict[str, Any], status: JobStatus, error: str | None, now: datetime) -> None:
+    """Note that nobody is to go on with the job, and why; who held it has seen to the rest."""
+    await _write(connection, job, {"status": status, "finished_at": now, "lease_until": None, "error": error})
+
+
 async def release(connection: AsyncConnection, job: dict[str, Any], now: datetime) -> None:
     """Give the job back, for another worker to go on with at once; the attempt does not count."""
     await _write(connection, job, {"status": JobStatus.PENDING, "run_at": now, "lease_until": None, "attempts": JOB.c.attempts - 1})

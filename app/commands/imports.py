@@ -3,7 +3,7 @@
 import asyncio
 import csv
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,19 +12,22 @@ from typing import Annotated, Any, BinaryIO
 import orjson
 import typer
 
-from app.actions import imports, workspaces
+from app.actions import imports, jobs, workspaces
 from app.actions.batches import JobStatus, summary_of
 from app.actions.imports import Order
 from app.actions.upserts import OnMatch
 from app.actions.work import Caller, Role, Work
 from app.commands.databases import current
-from app.commands.terminal import Failure, bar, one_line
+from app.commands.terminal import Failure, Stop, bar, one_line, stoppable
 from app.database import Database, lock_workspace
 from app.errors import BadUserInput, CampaignNotFound, shown
 from app.rules.columns import ATTRIBUTES, COMPUTED, NAMES_ARE_TWO, is_full_name
 from app.rules.files import FileRow, rejected_header, rejected_row
 from app.rules.uploads import Table, UnknownColumns
 from app.worker import Worker
+
+#: Rejected rows that are told one by one where they are written to a file anyway.
+TOLD = 20
 
 commands = typer.Typer(add_completion=False)
 
@@ -59,11 +62,12 @@ def import_(
     source: Annotated[str | None, typer.Option(help="The source of new leads that name none; csv, where it is left out.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Tell what would happen, and write nothing.")] = False,
     rejected: Annotated[Path | None, typer.Option(help="Write the rejected rows to this file, to be mended and imported.")] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print the counts as one JSON object.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print the counts and the batch's id as one JSON object.")] = False,
 ) -> None:
     """Import leads from a CSV file or an Excel workbook.
 
-    Columns find their fields by name, in five languages; others are kept as attributes. Each rejected row is told on stderr.
+    Columns find their fields by name, in five languages; others are kept as attributes. Rejected rows are told on stderr, with
+    --rejected the first twenty. Ctrl-C stops it after the rows under way.
     """
     order = Order(
         file_name=file.name,
@@ -76,14 +80,22 @@ def import_(
         dry_run=dry_run,
     )
     started = time.monotonic()
-    counts = asyncio.run(_import(Asked(file, workspace, order, rejected)))
+    counts, batch_id = asyncio.run(_import(Asked(file, workspace, order, rejected)))
     if json:
-        typer.echo(orjson.dumps(counts))
+        typer.echo(orjson.dumps({**counts, "batchId": batch_id}))
     else:
         told = ", ".join(f"{count:,} {name}" for name, count in counts.items() if name not in ("total", "deleted"))
         seconds = time.monotonic() - started
         rate = f"{seconds:.1f} s, {counts['total'] / seconds:,.0f} rows a second"
-        typer.echo(f"{'Nothing was written. ' if dry_run else ''}{counts['total']:,} rows: {told} ({rate})")
+        typer.echo(f"{'Nothing was written. ' if dry_run else ''}{_rows(counts['total'])}: {told} ({rate}){_undone_by(batch_id)}")
+
+
+def _rows(count: int) -> str:
+    return f"{count:,} row{'s' if count != 1 else ''}"
+
+
+def _undone_by(batch_id: str | None) -> str:
+    return "" if batch_id is None else f"; batchUndo takes {batch_id} back"
 
 
 def _given(pairs: Sequence[str]) -> dict[str, str | None]:
@@ -97,7 +109,8 @@ def _given(pairs: Sequence[str]) -> dict[str, str | None]:
     return given
 
 
-async def _import(asked: Asked) -> dict[str, int]:
+async def _import(asked: Asked) -> tuple[dict[str, int], str | None]:
+    """Import the file; give its counts, and the id of its batch."""
     with asked.file.open("rb") as raw:
         if not raw.seekable():
             raise Failure(f"{asked.file} can be read only once, and has to be read twice: save it to a file first")
@@ -105,15 +118,21 @@ async def _import(asked: Asked) -> dict[str, int]:
         async with current() as database:
             async with database.writing() as connection:
                 workspace = await workspaces.find(connection, asked.workspace)
-            run = _Run(database, Caller(workspace_id=workspace["id"], role=Role.ADMIN), asked)
-            with _rejected_file(asked, table) as reject, bar("Importing") as show:
-                counts = await run.whole(raw, show)
-                async for row in run.rejected():
-                    typer.echo(f"line {row.line}: {'; '.join(error.message for error in row.errors)}", err=True)
-                    reject(row)
+            stopping = stoppable("Stopping after the rows under way; once more interrupts them too.")
+            with _rejected_file(asked, table) as reject, stopping as stop, bar("Importing") as show:
+                run = _Run(database, Caller(workspace_id=workspace["id"], role=Role.ADMIN), asked, stop)
+                row = await run.whole(raw, show)
+                count = 0
+                async for each in run.rejected():
+                    count += 1
+                    if asked.rejected is None or count <= TOLD:
+                        typer.echo(f"line {each.line}: {'; '.join(error.message for error in each.errors)}", err=True)
+                    reject(each)
                 await run.tidy()
+    if asked.rejected is not None and count > TOLD:
+        typer.echo(f"and {_rows(count - TOLD)} more: {asked.rejected} has them all", err=True)
     typer.echo(_columns(table, mapping), err=True)
-    return counts
+    return summary_of(row), row["batch_id"]
 
 
 def _columns(table: Table, mapping: Sequence[tuple[str, str | None]]) -> str:
@@ -167,18 +186,20 @@ def _rejected_file(asked: Asked, table: Table) -> Iterator[Callable[[FileRow], o
 class _Run:
     """One import, carried out by this process; should it die, any worker goes on with it once its lease has run out."""
 
-    def __init__(self, database: Database, caller: Caller, asked: Asked) -> None:
-        self.database, self.caller, self.asked = database, caller, asked
+    def __init__(self, database: Database, caller: Caller, asked: Asked, stop: Stop) -> None:
+        self.database, self.caller, self.asked, self.stop = database, caller, asked, stop
         self.worker = Worker(database, database.settings)
         self.id = ""
 
-    async def whole(self, raw: BinaryIO, show: Callable[[float], None]) -> dict[str, int]:
-        """Import the file and give its counts."""
-        asked = self.asked
+    async def whole(self, raw: BinaryIO, show: Callable[[float], None]) -> dict[str, Any]:
+        """Import the file and give the row of its import."""
+        asked, stop = self.asked, self.stop.wanted
         try:
             async with self.database.writing() as connection:
                 await lock_workspace(connection, self.caller.workspace_id, alone=False)
                 ordered = await imports.order(Work(connection, self.caller), raw, asked.order, held=self.worker.hold())
+                if stop.is_set():
+                    raise self.stop.failure(f"{asked.file}: stopped before the first row")
         except CampaignNotFound as error:
             wrong = f"--campaign {shown(asked.order.campaign_id)}: there is no such campaign in the workspace {asked.workspace}"
             raise Failure(wrong) from error
@@ -186,35 +207,42 @@ class _Run:
             raise Failure(f"{asked.file}: {error.message}") from error
         self.id = ordered.id
         try:
-            await self.worker.run_held(ordered.job, lambda hundredths: show(hundredths / 100))
+            ended = await self.worker.run_held(ordered.job, lambda hundredths: show(hundredths / 100), stop)
         except (Exception, asyncio.CancelledError) as error:
-            raise await self._stopped(error) from error
+            raise await self._failed(ordered.job, error) from error
+        if not ended:
+            row = await self._end(ordered.job, JobStatus.CANCELLED)
+            raise self.stop.failure(f"{asked.file}: {_taken(row)}.{'' if asked.order.dry_run else _AGAIN}")
         row = await self._row()
         if row["status"] != JobStatus.SUCCEEDED:
-            raise Failure(f"{asked.file}: stopped after {_total(row):,} rows, which are in: {row['error'] or row['status'].lower()}")
-        return summary_of(row)
+            raise Failure(f"{asked.file}: {_taken(row)}: {row['error'] or row['status'].lower()}")
+        return row
 
     async def _row(self) -> dict[str, Any]:
         async with self.database.writing() as connection:
             return await imports.find(Work(connection, self.caller), self.id)
 
-    async def _stopped(self, error: BaseException) -> BaseException:
-        """Note that the rest never came, where the database still takes it: what is in is in."""
-        count = 0
+    async def _end(self, job: dict[str, Any], status: JobStatus, error: str | None = None) -> dict[str, Any]:
+        """Note that the rest never comes: what is in is in, and of a trial nothing is kept. Gives the import as it was left."""
+        async with self.database.writing() as connection:
+            work = Work(connection, self.caller)
+            row = await imports.find(work, self.id)
+            if self.asked.order.dry_run:
+                await imports.drop(work, self.id)
+            else:
+                await imports.finish(work, row, status, error)
+            await jobs.end(connection, job, status, error, work.now)
+        return row
+
+    async def _failed(self, job: dict[str, Any], error: BaseException) -> BaseException:
+        """Note it where the database still takes that, and give what is to be said."""
+        status = JobStatus.FAILED if isinstance(error, Exception) else JobStatus.CANCELLED
+        row: dict[str, Any] = {}
         with suppress(Exception):
-            async with self.database.writing() as connection:
-                work = Work(connection, self.caller)
-                row = await imports.find(work, self.id)
-                count = _total(row)
-                if self.asked.order.dry_run:
-                    await imports.drop(work, self.id)
-                else:
-                    status = JobStatus.FAILED if isinstance(error, Exception) else JobStatus.CANCELLED
-                    await imports.finish(work, row, status, one_line(error))
-        if self.asked.order.dry_run or not isinstance(error, Exception):
+            row = await self._end(job, status, one_line(error) if status is JobStatus.FAILED else None)
+        if self.asked.order.dry_run or status is JobStatus.CANCELLED:
             return error
-        taken = f"stopped after {count:,} rows, which are in"
-        return Failure(f"{self.asked.file}: {taken}: {one_line(error)} Run the same command again: those rows will be unchanged.")
+        return Failure(f"{self.asked.file}: {_taken(row)}: {one_line(error)}{_AGAIN}")
 
     async def rejected(self) -> AsyncIterator[FileRow]:
         """Give the rows that could not be taken."""
@@ -231,5 +259,11 @@ class _Run:
                 await imports.drop(Work(connection, self.caller), self.id)
 
 
-def _total(row: dict[str, Any]) -> int:
-    return summary_of(row)["total"]
+_AGAIN = " Run the same command again: those rows will be unchanged."
+
+
+def _taken(row: Mapping[str, Any]) -> str:
+    """Tell what is in of an import that ended early."""
+    if row.get("dry_run"):
+        return "stopped, and nothing was written"
+    return f"stopped after {_rows(summary_of(row)['total'])}, which are in{_undone_by(row.get('batch_id'))}"

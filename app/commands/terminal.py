@@ -1,8 +1,12 @@
 """What all commands say and how: one line where they fail, a bar where they take long."""
 
+import asyncio
+import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 
 import typer
 from rich.console import Console
@@ -27,6 +31,47 @@ _WORDS = {
 
 class Failure(typer.TyperException):
     """A command cannot do what it was asked to: one line that says why and what to do. Exit code 1."""
+
+
+@dataclass(slots=True)
+class Stop:
+    """Whether somebody wants a command to end, and by which signal."""
+
+    wanted: asyncio.Event = field(default_factory=asyncio.Event)
+    by: signal.Signals = signal.SIGINT
+
+    def failure(self, message: str) -> Failure:
+        """Say how far it came, with the exit code that shells expect of this signal."""
+        failure = Failure(message)
+        failure.exit_code = 128 + self.by
+        return failure
+
+
+@contextmanager
+def stoppable(said: str) -> Iterator[Stop]:
+    """Let SIGTERM and the first Ctrl-C ask for an end instead of making one, and say so; the next Ctrl-C interrupts as ever."""
+    stop = Stop()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop  # which alone is told of signals
+        return
+    loop = asyncio.get_running_loop()
+
+    def ask(number: signal.Signals) -> None:
+        stop.by = number
+        stop.wanted.set()
+        typer.echo(said, err=True)
+        forget()
+
+    def forget() -> None:
+        for each in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(each)
+
+    for each in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(each, ask, each)
+    try:
+        yield stop
+    finally:
+        forget()
 
 
 def one_line(error: BaseException) -> str:

@@ -128,13 +128,20 @@ def database_file(url: URL) -> Path | None:
     return Path(str(url.database)) if url.get_backend_name() == "sqlite" else None
 
 
-async def lock_workspace(connection: AsyncConnection, workspace: str, *, alone: bool) -> None:
+#: A plan that PostgreSQL kept while a table held a dozen leads looks each of thousands up in any index: an import took 17 times as long.
+#: Planned anew for each transaction's statements, small ones take a fifth longer; so only those that may touch many rows are.
+_PLAN_ANEW = sa.func.set_config(*map(sa.literal_column, ("'plan_cache_mode'", "'force_custom_plan'", "true")))
+
+
+async def lock_workspace(connection: AsyncConnection, workspace: str, *, alone: bool, many: bool = False) -> None:
     """Take the workspace's lock until the transaction ends: shared for one root field, alone for more.
 
     Two requests of several root fields could otherwise wait for each other's leads in a circle. SQLite has one writer anyway.
+    `many`: the transaction may touch thousands of rows.
     """
     if connection.dialect.name == "postgresql":
-        await _lock(connection, sa.func.pg_advisory_xact_lock if alone else sa.func.pg_advisory_xact_lock_shared, workspace)
+        lock = sa.func.pg_advisory_xact_lock if alone else sa.func.pg_advisory_xact_lock_shared
+        await _lock(connection, lock, workspace, *([_PLAN_ANEW] if many else ()))
 
 
 async def queue_up(connection: AsyncConnection, workspace: str) -> None:
@@ -143,9 +150,9 @@ async def queue_up(connection: AsyncConnection, workspace: str) -> None:
         await _lock(connection, sa.func.pg_advisory_xact_lock, f"races of {workspace}")
 
 
-async def _lock(connection: AsyncConnection, lock: Callable[..., Any], name: str) -> None:
+async def _lock(connection: AsyncConnection, lock: Callable[..., Any], name: str, *beside: sa.ColumnElement[Any]) -> None:
     number = int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), signed=True)
-    await connection.execute(sa.select(lock(sa.bindparam("number", number, sa.BigInteger))))
+    await connection.execute(sa.select(lock(sa.bindparam("number", number, sa.BigInteger)), *beside))
 
 
 def table_of(model: type[SQLModel]) -> sa.Table:

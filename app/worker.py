@@ -249,7 +249,7 @@ class Worker:
     async def _step(self, job: dict[str, Any], show: Callable[[int], None] = lambda _: None) -> bool:
         """Run one step of the job in a transaction, and tell whether that was the last."""
         async with self.database.writing() as connection:
-            await lock_workspace(connection, job["workspace_id"], alone=False)
+            await lock_workspace(connection, job["workspace_id"], alone=False, many=True)
             work = Work(connection, Caller(workspace_id=job["workspace_id"], role=Role.ADMIN), in_chunks=True)
             step = await HANDLERS[job["kind"]](work, job)
             if step.checkpoint is None:

@@ -29,6 +29,13 @@ class Document(Protocol):
         """Choose the operation of this name, or the only one."""
 
 
+#: Mutations that may touch thousands of rows.
+_OF_MANY = (
+    *("leadUpsertMany", "leadUpdateMany", "leadDeleteMany", "leadEventTrackMany", "leadScore", "batchUndo"),
+    *("campaignAddLeads", "campaignRemoveLeads", "campaignDelete"),
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Operation:
     """The operation that runs."""
@@ -40,6 +47,8 @@ class Operation:
     tally: Tally
     measure: Measure
     cost: Cost
+    #: Whether it may touch thousands of rows.
+    of_many: bool
 
     @property
     def several(self) -> bool:
@@ -97,7 +106,8 @@ class Checks:
             return Checked(document, refusal=_no_operation(measure, operation_name))
         name = node.name.value if node.name else None
         cost = cost_of(self.schema, document.ast, node)
-        return Checked(document, Operation(name, node.operation, document.ast, node, measure.operations[name], measure, cost))
+        of_many = any(field in text for field in _OF_MANY)  # somewhere in it: being wrong costs a millisecond
+        return Checked(document, Operation(name, node.operation, document.ast, node, measure.operations[name], measure, cost, of_many))
 
 
 def _no_operation(measure: Measure, name: str | None) -> LeadgraphError:

@@ -327,7 +327,7 @@ class GraphQLEndpoint:
                 if kept is not None:
                     self._root_fields.check_role(request.caller, operation)  # the role may have been another then
                     return Answer(200, kept.encode(), request.media_type, {**REPLAYED})
-            await lock_workspace(connection, work.workspace, alone=operation.several)
+            await lock_workspace(connection, work.workspace, alone=operation.several, many=operation.of_many)
             result = await self._execute(request, operation, context)
             if result.errors:
                 raise _Refused(result)

@@ -1,8 +1,15 @@
 """How many statements a request takes: one for each root field that reads, the same number for any batch."""
 
-import pytest
+import io
 
+import pytest
+from statements import counted
+
+from app.actions import imports
+from app.actions.work import Work
+from app.database import lock_workspace
 from app.settings import QUERIES
+from app.worker import Worker
 
 READING = sorted(str(path.relative_to(QUERIES).with_suffix("")) for path in QUERIES.rglob("*.graphql") if "\nquery " in path.read_text())
 
@@ -41,3 +48,31 @@ async def test_a_batch_takes_as_many_statements_for_a_thousand_rows_as_for_two(a
     assert counts[1] == counts[3]
     # The second batch of new leads finds two of them there already: it also changes.
     assert abs(counts[0] - counts[2]) <= 4
+
+
+async def test_postgresql_plans_anew_what_may_touch_many_rows_and_nothing_else(api, database, settings):
+    """A plan that it kept from when a table was small looks thousands of leads up in the wrong index."""
+
+    async def planned_anew(asked, **variables):
+        with counted() as statements:
+            await api(asked, **variables)
+        return sum("plan_cache_mode" in statement for statement in statements)
+
+    many = int(database.is_postgres)
+    assert await planned_anew("leads/upsert_many", input={"leads": [{"email": "ann@example.com"}]}) == many
+    assert await planned_anew("leads/create", input={"email": "bea@example.com"}) == 0
+    async with database.writing() as connection:
+        modes = []
+        for _ in range(2):
+            if database.is_postgres:
+                modes.append((await connection.exec_driver_sql("SHOW plan_cache_mode")).scalar_one())
+            await lock_workspace(connection, api.caller.workspace_id, alone=False, many=True)
+        assert modes == ["auto", "force_custom_plan"] * many
+    worker = Worker(database, settings)
+    async with database.writing() as connection:
+        ordered = await imports.order(
+            Work(connection, api.caller), io.BytesIO(b"email\ncid@example.com\n"), imports.Order(), held=worker.hold()
+        )
+    with counted() as statements:
+        assert await worker.run_held(ordered.job, lambda _: None)
+    assert sum("plan_cache_mode" in statement for statement in statements) == 2 * many  # the rows, and the end

@@ -18,6 +18,7 @@ _KNOWN = sa.text("SELECT min(reltuples) AS known FROM pg_class WHERE oid IN ('le
 _ANALYZE = sa.text("ANALYZE lead, activity, campaign_lead")
 #: Whoever changes the table itself holds what it takes to look at it: that is not waited for.
 _PATIENCE = sa.text("SET LOCAL lock_timeout = '2s'")
+_AS_EVER = sa.text("SET LOCAL lock_timeout TO DEFAULT")  # it would hold for the rest of the transaction
 
 
 async def renew(work: Work, written: int) -> bool:
@@ -35,6 +36,7 @@ async def renew(work: Work, written: int) -> bool:
         async with work.connection.begin_nested():
             await work.run(_PATIENCE)
             await work.run(_ANALYZE)
+            await work.run(_AS_EVER)
     except DBAPIError as error:
         logger.warning("tables.not_analyzed", error=told(error))
     return True

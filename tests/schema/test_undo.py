@@ -317,6 +317,21 @@ async def test_an_import_is_taken_back_like_any_batch(api, upsert, take_back, st
     assert (now["cleo@example.com"]["company"], now["y@example.com"]["notes"]) == ("Other", "called")
 
 
+async def test_each_undo_turns_the_marks_of_all_below_it(api, upsert, take_back):
+    """An undo that is undone is no more in force, and what it undid is; of a longer row of them, each other one."""
+    row = [(await upsert([{"email": "ann@example.com"}]))["batch"]["id"]]
+    for _ in range(4):
+        row.append((await take_back(row[-1]))["id"])
+        asked = "query($ids: [ID!]!) { nodes(ids: $ids) { ... on Batch { undoneAt undoneBy { id } } } }"
+        found = (await api(asked, ids=row))["nodes"]
+        undone = [batch["undoneBy"] and batch["undoneBy"]["id"] for batch in found]
+        assert undone == [by if (len(row) - place) % 2 == 0 else None for place, by in enumerate([*row[1:], None])]
+        assert [batch["undoneAt"] is None for batch in found] == [by is None for by in undone]
+        for batch, by in zip(row, undone, strict=True):
+            if by is not None:
+                assert "was undone already" in (await api.error(UNDO, id=batch))["message"]
+
+
 # Jobs
 
 

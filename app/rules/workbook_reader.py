@@ -60,7 +60,7 @@ def _text(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float):
-        return str(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value)
+        return str(int(value)) if value.is_integer() and abs(value) <= 1 << 53 else repr(value)
     if isinstance(value, datetime):
         return value.isoformat(sep="T")
     if isinstance(value, date | time):

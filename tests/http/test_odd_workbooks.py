@@ -65,3 +65,11 @@ async def test_a_nul_and_a_cell_of_a_megabyte_are_refused_with_their_rows_and_ke
     nul, long = job["rowErrors"]["nodes"]
     assert (nul["raw"]["firstName"], nul["errors"][0]["code"]) == ("a␀b", "INVALID")
     assert (len(long["raw"]["firstName"]), long["errors"][0]["code"]) == (LONGEST, "TOO_LONG")
+
+
+async def test_a_long_whole_number_is_the_id_that_it_is_in_the_sheet(api, send):  # noqa: F811
+    """Long ids are ordinary where leads come from; a double holds each whole number up to 2^53."""
+    numbers = [123456789012, 1234567890123456, 2**53]
+    table = [(1, ["crmId", "email"]), *((line, [number, f"{line}@example.com"]) for line, number in enumerate(numbers, 2))]
+    answer = await send(api, "leads/import_preview", xlsx(sheet(table)), "leads.xlsx")
+    assert [row[0] for row in answer.json()["data"]["leadImportPreview"]["rows"]] == [str(number) for number in numbers]

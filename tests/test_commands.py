@@ -326,6 +326,16 @@ def test_a_document_that_can_t_be_run_is_one_line(folder: Path):
     assert leadgraph("run", folder / "latin.graphql").refusal.endswith("no text in UTF-8: save it as such")
 
 
+def test_a_variable_that_the_document_does_not_have_is_refused_before_anything_is_asked():
+    document = QUERIES / "leads" / "delete_many.graphql"
+    asked = '{"where": {"email": {"eq": "a@example.com"}}, "expectedCount": 1, "dryrun": true}'
+    refused = leadgraph("run", document, "--variables", asked, "--url", f"http://127.0.0.1:{free_port()}")
+    assert refused.code == 2
+    assert f"{document} has no variable 'dryrun': did you mean 'dryRun'?" in refused.refusal
+    other = leadgraph("run", document, "--variables", '{"zzz": 1}', "--url", f"http://127.0.0.1:{free_port()}")
+    assert "has no variable 'zzz': it has where, expectedCount, dryRun" in other.refusal
+
+
 def test_a_document_that_is_no_question_and_answer_says_who_runs_it(folder: Path):
     server = f"http://127.0.0.1:{free_port()}"
     told = leadgraph("run", QUERIES / "activities" / "watch.graphql", "--variables", '{"after": "x"}', "--url", server)

@@ -1,6 +1,7 @@
 """`leadgraph run`: a document of `queries/`, or any other, against a server."""
 
 import shlex
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -87,7 +88,7 @@ def endpoint(url: str) -> str:
 
 
 def _check_kind(document: Path, body: dict[str, Any], url: str) -> None:
-    """Refuse what is more than a question and an answer in JSON, and say who does that."""
+    """Refuse what is more than a question and an answer in JSON, and say who does that; and a variable that would do nothing."""
     try:
         definitions = parse(body["query"], no_location=True).definitions
     except GraphQLSyntaxError:
@@ -101,7 +102,14 @@ def _check_kind(document: Path, body: dict[str, Any], url: str) -> None:
         events = "-H 'Accept: text/event-stream' -H 'Content-Type: application/json'"
         line = f"curl -N {url} -H 'Authorization: Bearer KEY' {events} -d {shlex.quote(orjson.dumps(body).decode())}"
         raise Failure(f"{document} is a subscription, and `run` takes one answer: {line}")
-    if any(_named(variable.type) in _WITH_FILE for each in asked for variable in each.variable_definitions or ()):
+    declared = {variable.variable.name.value: variable for each in asked for variable in each.variable_definitions or ()}
+    for given in body["variables"]:
+        # GraphQL lets a server pass over it, and a misspelt `dryRun` would be no dry run.
+        if asked and given not in declared:
+            near = get_close_matches(given[:100], declared, n=1)
+            advice = f": did you mean {shown(near[0])}?" if near else f": it has {', '.join(declared) or 'none'}"
+            raise typer.BadParameter(f"--variables: {document} has no variable {shown(given)}{advice}")
+    if any(_named(variable.type) in _WITH_FILE for variable in declared.values()):
         raise Failure(f"{document} takes a file, and `run` sends none: `leadgraph import` does, or curl as the README says under Files")
 
 

@@ -11,5 +11,5 @@ tables      tables, lane_tables, column_types           every table, on two page
             database, database_errors, wakeups          transactions, what fails, who hears of a commit
             readers, sqlite_readers, postgres_readers   raw connections that read; look_ups: those that share a statement
 rules       e-mail addresses, scoring, matching, files  pure functions
-errors      errors, settings, logs, deadlines, ui       what everybody may know
+errors      errors, settings, logs, deadlines, turns    what everybody may know, and ui
 """

@@ -20,6 +20,7 @@ from app.database import Database
 from app.errors import BadUserInput, Internal
 from app.rules.csv_lines import cells_of, lines_of
 from app.rules.written import dumps
+from app.turns import Turns
 from schema.context import Context
 from schema.graph import document, graph
 from schema.planner.arrays import Columns
@@ -45,7 +46,7 @@ _NUMBERS = frozenset({"qualityScore", "version"})
 _LINE = orjson.OPT_APPEND_NEWLINE
 #: The library shows the filter at fault as Python would, and who wrote it has it in JSON.
 _FOUND = re.compile(r",? found: .*", re.DOTALL | re.IGNORECASE)
-#: Exports that a process runs at once: each keeps a reader for as long as it takes.
+#: Exports that a process runs at once: each keeps a reader, and its snapshot, for as long as it takes.
 AT_ONCE = 2
 
 
@@ -61,18 +62,18 @@ class Exports:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._turns = asyncio.Semaphore(AT_ONCE)
+        self._turns = Turns(AT_ONCE, database.settings.request_seconds)
 
     async def stream(
         self, caller: Caller, form: Form, where: Mapping[str, Any] | None = None, search: str | None = None
     ) -> AsyncGenerator[bytes]:
-        """Give the bytes of a file, piece by piece. What is wrong with the filter is raised before the first.
+        """Give the bytes of a file, piece by piece. What is wrong with the filter is raised before the first, and Busy.
 
         Close it where it is not read to its end: a reader is held until then.
         """
         write = _csv if form is Form.CSV else _ndjson
         header: bytes | None = _header() if form is Form.CSV else b""
-        async with self._turns, aclosing(self._pages(caller, {"where": where, "search": search})) as pages:
+        async with self._turns.of(caller.workspace_id), aclosing(self._pages(caller, {"where": where, "search": search})) as pages:
             async for page in pages:
                 for piece in write(page):
                     yield header + piece if header else piece

@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 #: From the bottom up; a module imports only from floors below its own, or from its own.
 FLOORS = [
-    ("app.errors", "app.settings", "app.logs", "app.deadlines", "app.ui"),
+    ("app.errors", "app.settings", "app.logs", "app.deadlines", "app.turns", "app.ui"),
     ("app.rules",),
     (
         "app.column_types",

@@ -24,7 +24,7 @@ from app.actions.values import refusing
 from app.actions.work import Work
 from app.database import insert_rows, table_of
 from app.errors import BadUserInput, CampaignNotFound, Conflict, LeadgraphError, NotFound, Unavailable
-from app.readers import Reading
+from app.readers import Readers, Reading
 from app.rules import uploads
 from app.rules.fields import ErrorCode, FieldError, read_source
 from app.rules.files import FileRow, raw_names, raw_row
@@ -61,6 +61,8 @@ _REJECTED = (
 _READ, _READ_REJECTED = Read(_FOUND), Read(_REJECTED)
 #: Rows that a preview shows.
 PREVIEWED = 10
+#: Rejected rows that are read at a time: whoever takes them slowly has so many in memory.
+REJECTED = 500
 
 
 class ImportNotFound(NotFound):
@@ -314,17 +316,22 @@ async def told(reading: Reading, workspace: str, import_id: str) -> dict[str, An
     return rows[0]
 
 
-async def rejected_rows(reading: Reading, row: Mapping[str, Any]) -> AsyncIterator[list[FileRow]]:
-    """Give the rows that an import could not take, in the order of their lines, some at a time."""
+async def rejected_rows(readers: Readers, row: Mapping[str, Any]) -> AsyncIterator[list[FileRow]]:
+    """Give the rows that an import could not take when its row was read, in the order of their lines, some at a time.
+
+    Between two pages no reader is held: whoever takes them may be slow. Raises Conflict where rows of a trial are gone meanwhile.
+    """
     columns = [each["column"] for each in row["mapping"]]
-    after = 0
-    while True:
-        binds = {"workspace": row["workspace_id"], "import": row["id"], "after": after, "limit": uploads.PIECE}
-        rows = await _READ_REJECTED.rows(reading, **binds)
-        if not rows:
-            return
+    after, left = 0, row["failed"]
+    while left:
+        # An import that goes on adds rows behind those that it had counted: the first so many stay what they were.
+        binds = {"workspace": row["workspace_id"], "import": row["id"], "after": after, "limit": min(left, REJECTED)}
+        async with readers.reading() as reading:
+            rows = await _READ_REJECTED.rows(reading, **binds)
+        if not rows:  # a shorter file would pass for all of them
+            raise Conflict("The import has begun anew, or is gone, while its rejected rows were read: ask again.")
         yield [rejected_of(columns, each) for each in rows]
-        after = rows[-1]["line"]
+        after, left = rows[-1]["line"], left - len(rows)
 
 
 def rejected_of(columns: Sequence[str], row: Mapping[str, Any]) -> FileRow:

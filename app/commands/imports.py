@@ -246,11 +246,11 @@ class _Run:
 
     async def rejected(self) -> AsyncIterator[FileRow]:
         """Give the rows that could not be taken."""
-        async with self.database.readers.reading(snapshot=True) as reading:
+        async with self.database.readers.reading() as reading:
             found = await imports.told(reading, self.caller.workspace_id, self.id)
-            async for rows in imports.rejected_rows(reading, found):
-                for row in rows:
-                    yield row
+        async for rows in imports.rejected_rows(self.database.readers, found):
+            for row in rows:
+                yield row
 
     async def tidy(self) -> None:
         """Leave nothing of a trial."""

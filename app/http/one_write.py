@@ -22,8 +22,8 @@ SOCKET_HELD = 16_384
 MOST_AT_ONCE = 8
 #: Seconds between two looks at the connections that wait: so much later than it might a connection is closed.
 TICK = 0.5
-#: The name of our extension of ASGI's scope.
-WHOLE = "leadgraph.whole"
+#: The names of our extensions of ASGI's scope.
+WHOLE, HANG_UP = "leadgraph.whole", "leadgraph.hang_up"
 
 
 class Whole(Protocol):
@@ -37,6 +37,14 @@ def whole_answer(scope: Any) -> Whole | None:
     """Give what writes a whole answer, where the server has it."""
     found: Whole | None = scope.get("extensions", {}).get(WHOLE)
     return found
+
+
+def hang_up(scope: Any) -> bool:
+    """Close a connection at once, whatever it has not taken; False where the server can't."""
+    found: Callable[[], None] | None = scope.get("extensions", {}).get(HANG_UP)
+    if found is not None:
+        found()
+    return found is not None
 
 
 class AnswersAtOnce(Protocol):
@@ -72,7 +80,10 @@ class OneWrite(HttpToolsProtocol):
         before = self.cycle
         super().on_headers_complete()
         if self.cycle is not before:  # it is no socket
-            self.scope["extensions"] = {WHOLE: partial(_write_whole, self.cycle)}  # type: ignore[dict-item]
+            self.scope["extensions"] = {
+                WHOLE: partial(_write_whole, self.cycle),  # type: ignore[dict-item]
+                HANG_UP: partial(_hang_up, self.cycle),  # type: ignore[dict-item]
+            }
 
     def data_received(self, data: bytes) -> None:
         """Read what came in; a request of which more is to come begins now."""
@@ -194,6 +205,11 @@ def _write_whole(cycle: RequestResponseCycle, status: int, head: bytes, body: by
     cycle.message_event.set()
     cycle.on_response()
     return True
+
+
+def _hang_up(cycle: RequestResponseCycle) -> None:
+    cycle.disconnected = True  # its application has no more to send, and is not to be blamed for it
+    cycle.transport.abort()  # to close it would wait for a client that takes nothing
 
 
 class Waiting:

@@ -134,6 +134,31 @@ async def close_batch(work: Work, batch_id: str, status: JobStatus, error: str |
     await work.run(sa.update(BATCH).values(values).where(*_MINE), {"batch": batch_id})
 
 
+async def mark_undone(work: Work, batch: Mapping[str, Any], undo_id: str) -> None:
+    """Note that a batch was undone, and by which; where it is an undo itself, what it took back is in force again."""
+    await work.run(_MARK, {"batch": batch["id"], "at": work.now, "by": undo_id})
+    if batch["undoes_id"] is not None:
+        await work.run(_TURN, {"batch": batch["id"]})
+
+
+def _turn() -> sa.Update:
+    """Turn the marks below a batch that was undone: what it took back is in force again, what that took back is undone again, and so on."""
+    above = sa.select(BATCH.c.id, BATCH.c.undoes_id, BATCH.c.created_at, sa.literal_column("0").label("depth")).where(*_MINE)
+    chain = above.cte("chain", recursive=True)
+    below = sa.select(BATCH.c.id, BATCH.c.undoes_id, BATCH.c.created_at, chain.c.depth + sa.literal_column("1"))
+    chain = chain.union_all(below.where(BATCH.c.workspace_id == sa.bindparam("workspace"), BATCH.c.id == chain.c.undoes_id))
+    in_force = chain.c.depth % sa.literal_column("2") == sa.literal_column("1")
+    values = {
+        "undone_at": sa.case((in_force, chain.c.created_at), else_=sa.null()),
+        "undone_by_id": sa.case((in_force, chain.c.id), else_=sa.null()),
+    }
+    return sa.update(BATCH).values(values).where(BATCH.c.workspace_id == sa.bindparam("workspace"), BATCH.c.id == chain.c.undoes_id)
+
+
+_MARK = sa.update(BATCH).values(undone_at=sa.bindparam("at", type_=BATCH.c.undone_at.type), undone_by_id=sa.bindparam("by")).where(*_MINE)
+_TURN = _turn()
+
+
 async def give_up(work: Work, job: Mapping[str, Any]) -> None:
     """End the batch of a job (`{"batchId"}`) that the worker gave up: what is done stays, and what was left to do is forgotten."""
     batch_id = job["payload"]["batchId"]

@@ -69,9 +69,7 @@ async def undo(work: Work, batch_id: str) -> str:
         "last": batch["last_sequence"] or _LOG_ENDS,
     }
     payload["total"] = count = await work.run(_TAKE_DOWN, _binds(payload))
-    await work.run(_MARK, {"batch": batch_id, "at": work.now, "by": undo_id})
-    if batch["undoes_id"] is not None:
-        await work.run(_TURN, {"batch": batch_id})
+    await batches.mark_undone(work, batch, undo_id)
     if count > AT_ONCE:
         await jobs.queue(work, JOB, payload)
         return undo_id
@@ -92,24 +90,6 @@ def _refuse(batch: Mapping[str, Any]) -> None:
 
 _MINE = (BATCH.c.workspace_id == sa.bindparam("workspace"), BATCH.c.id == sa.bindparam("batch"))
 _LOCKED = sa.select(BATCH).where(*_MINE).with_for_update()
-_MARK = sa.update(BATCH).values(undone_at=sa.bindparam("at", type_=BATCH.c.undone_at.type), undone_by_id=sa.bindparam("by")).where(*_MINE)
-
-
-def _turn() -> sa.Update:
-    """Turn the marks below a batch that was undone: what it took back is in force again, what that took back is undone again, and so on."""
-    above = sa.select(BATCH.c.id, BATCH.c.undoes_id, BATCH.c.created_at, sa.literal_column("0").label("depth")).where(*_MINE)
-    chain = above.cte("chain", recursive=True)
-    below = sa.select(BATCH.c.id, BATCH.c.undoes_id, BATCH.c.created_at, chain.c.depth + sa.literal_column("1"))
-    chain = chain.union_all(below.where(BATCH.c.workspace_id == sa.bindparam("workspace"), BATCH.c.id == chain.c.undoes_id))
-    undone = chain.c.depth % sa.literal_column("2") == sa.literal_column("1")
-    values = {
-        "undone_at": sa.case((undone, chain.c.created_at), else_=sa.null()),
-        "undone_by_id": sa.case((undone, chain.c.id), else_=sa.null()),
-    }
-    return sa.update(BATCH).values(values).where(BATCH.c.workspace_id == sa.bindparam("workspace"), BATCH.c.id == chain.c.undoes_id)
-
-
-_TURN = _turn()
 _FROM, _TO = sa.bindparam("first", type_=sa.BigInteger), sa.bindparam("last", type_=sa.BigInteger)
 _OF_BATCH = (ACTIVITY.c.workspace_id == sa.bindparam("workspace"), ACTIVITY.c.batch_id == sa.bindparam("batch", type_=sa.Text))
 _ITS = (*_OF_BATCH, ACTIVITY.c.sequence.between(_FROM, _TO))

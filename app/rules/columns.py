@@ -26,20 +26,21 @@ SYNONYMS: dict[str, str] = {
     "firstName": "givenname forename first prenom vorname rufname nombre nombredepila nome primonome",
     "lastName": "surname familyname last nom nomdefamille nachname familienname zuname apellido apellidos cognome",
     "company": "companyname organization organisation organizationname organisationname account accountname employer business "
-    "societe entreprise nomdelasociete raisonsociale firma firmenname unternehmen empresa compania nombredelaempresa azienda societa "
-    "ragionesociale organizzazione organizacion",
+    "societe entreprise nomdelasociete raisonsociale razonsocial firma firmenname unternehmen empresa compania nombredelaempresa azienda "
+    "societa ragionesociale organizzazione organizacion",
     "title": "jobtitle position job role jobposition titre titreduposte poste fonction intituleduposte funktion stelle berufsbezeichnung "
     "jobbezeichnung cargo puesto titulo ruolo posizione qualifica mansione",
     "phone": "phonenumber tel telephone telephonenumber mobile mobilephone mobilenumber cell cellphone workphone directphone "
     "telefon telefonnummer handy handynummer mobil mobilnummer mobiltelefon rufnummer numerodetelephone telefono telefonofijo "
     "telefonomovil movil celular numerodetelefono cellulare numeroditelefono portable",
     "website": "web site url homepage websiteurl companywebsite webpage siteweb siteinternet webseite internetseite webadresse sitioweb "
-    "paginaweb sito sitoweb domain companydomain",
+    "paginaweb sitio sito sitoweb domain companydomain",
     "linkedinUrl": "linkedin linkedinprofile linkedinprofileurl linkedinlink personlinkedinurl contactlinkedinurl profillinkedin "
     "linkedinprofil perfillinkedin perfildelinkedin profilolinkedin profileurl",
     "location": "city town place ville lieu localisation localite stadt ort standort ciudad ubicacion localidad citta luogo localita",
     "source": "leadsource origin origine quelle herkunft leadquelle fuente origen fuentedelead fonte sorgente provenienza",
-    "status": "leadstatus stage statut etat stand estado stato estatus",
+    # None of the words that are a part of a country as well (state, estado, stato, état): addresses have such a column.
+    "status": "leadstatus stage statut stand estatus",
     "notes": "note comment comments remark remarks description remarque remarques commentaire commentaires notiz notizen bemerkung "
     "bemerkungen kommentar anmerkung notas nota comentario comentarios observaciones commento commenti osservazioni",
     "optInAt": "optin optindate optedinat consentdate consentat dateoptin dateconsentement einwilligungsdatum einwilligung "

@@ -15,14 +15,14 @@ from schema.exports import COLUMNS
         "email": ["E-mail Address", "mail", "Courriel", "E-Mail-Adresse", "correo electrónico", "Indirizzo e-mail"],
         "firstName": ["first_name", "Prénom", "Vorname", "Nombre", "given name"],
         "lastName": ["LAST NAME", "Nom de famille", "Nachname", "Apellidos", "Cognome"],
-        "company": ["Company Name", "Société", "Firma", "Organisation", "Empresa", "Azienda"],
+        "company": ["Company Name", "Société", "Firma", "Organisation", "Empresa", "Razón social", "Azienda"],
         "title": ["position", "jobTitle", "Titre", "Funktion", "Job Title", "Cargo", "Ruolo"],
         "phone": ["phone_number", "Tel.", "Téléphone", "mobile", "Telefonnummer", "Teléfono", "Cellulare"],
-        "website": ["Web site", "URL", "Site web", "Webseite"],
+        "website": ["Web site", "URL", "Site web", "Webseite", "Sitio"],
         "linkedinUrl": ["LinkedIn", "linkedin url", "linkedin_profile"],
         "location": ["City", "Ville", "Ort", "Ciudad", "Città"],
         "source": ["Lead Source", "Quelle"],
-        "status": ["Lead status", "Statut"],
+        "status": ["Lead status", "Statut", "Stage", "Status"],
         "notes": ["Comments", "Bemerkungen"],
         "optInAt": ["opt_in_at", "opt-in date"],
     }.items(),
@@ -47,6 +47,11 @@ def test_a_column_of_an_export_fills_a_field_or_is_computed():
     assert set(COLUMNS) == {"id", *(field.name for field in LEAD_FIELDS), *COMPUTED}
     assert is_export(COLUMNS)
     assert not is_export(["id", "email", "createdAt", "updatedAt", "version"])
+
+
+@pytest.mark.parametrize("header", ["Estado", "État", "Stato", "State", "State/Province", "Province"])
+def test_a_part_of_a_country_is_no_status(header: str):
+    assert find_field(header) is None
 
 
 def test_a_slip_of_the_finger_finds_what_was_meant():

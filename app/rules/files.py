@@ -18,6 +18,7 @@ import orjson
 from app.errors import shown
 from app.rules.columns import OBJECT, is_export
 from app.rules.fields import ErrorCode, FieldError
+from app.rules.moments import with_offset
 from app.rules.records import read_records
 from app.rules.texts import TEXT_BYTES
 
@@ -45,6 +46,8 @@ _TOLD = re.compile(rf"""(["']?)sep=([{SEPARATORS}])\1\2*""", re.IGNORECASE)
 _FORMULA = re.compile(r"'*[=+\-@\t\r]")
 #: What such a cell begins with; one with an apostrophe may.
 FORMULA_BEGINS = frozenset("'=+-@\t\r")
+#: The field that holds a moment: spreadsheets know no offsets.
+_MOMENT = "optInAt"
 #: A number that may have more than 64 bits.
 _LONG = re.compile("[0-9]{19}")
 #: The columns that come before a file's own in a file of its rejected rows.
@@ -238,9 +241,11 @@ class RowReader(NamedTuple):
     attributes: list[tuple[int, str]]
 
     def read(self, cells: Sequence[str]) -> dict[str, Any]:
-        """Give what the row sets; a blank cell is not given, so that a file never clears."""
+        """Give what the row sets; a blank cell is not given, so that a file never clears. A moment without an offset is one in UTC."""
         row: dict[str, Any] = {field: cells[at] for at, field in self.fields if cells[at] and not cells[at].isspace()}
         own = {key: cells[at].strip() for at, key in self.attributes if cells[at] and not cells[at].isspace()}
+        if _MOMENT in row:
+            row[_MOMENT] = with_offset(row[_MOMENT])
         if OBJECT in row:
             row[OBJECT] = _object(row[OBJECT], own)
         elif own:

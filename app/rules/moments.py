@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta, timezone
 _MOMENT = re.compile(
     r"([0-9]{4})-([0-9]{2})-([0-9]{2})[Tt]([0-9]{2}):([0-9]{2}):([0-9]{2})(?:\.([0-9]+))?(?:[Zz]|([+-])([0-9]{2}):([0-9]{2}))",
 )
+_WITHOUT_OFFSET = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})(?:[Tt]([0-9]{2}:[0-9]{2})(:[0-9]{2}(?:\.[0-9]+)?)?)?")
 #: Characters that a moment may have, a fraction of any length that somebody means included.
 _LONGEST = 64
 
@@ -37,3 +38,12 @@ def read_datetime(text: str) -> datetime:
     if moment in _ENDS:
         raise ValueError("is the first or last moment that there is, which databases take for infinity")
     return moment
+
+
+def with_offset(text: str) -> str:
+    """Write an ISO 8601 date, which is its midnight, or a date and time without an offset as a moment in UTC; any other text stays."""
+    match = _WITHOUT_OFFSET.fullmatch(text.strip()) if len(text) <= _LONGEST else None
+    if not match:
+        return text
+    day, minutes, seconds = match.groups()
+    return f"{day}T{minutes or '00:00'}{seconds or ':00'}Z"

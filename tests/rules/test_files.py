@@ -249,5 +249,11 @@ def test_a_whole_number_in_a_cell_is_never_another_one(digits: str):
     assert isinstance(read([deep])["attributes"], str | dict)
 
 
+def test_a_moment_of_a_file_without_an_offset_is_one_in_utc():
+    read = row_reader(["email", "optInAt"]).read
+    assert read(["a@example.com", "2025-01-02"])["optInAt"] == "2025-01-02T00:00:00Z"
+    assert "optInAt" not in read(["a@example.com", " "])
+
+
 def test_only_our_own_files_lose_apostrophes():
     assert rows_of(b"email,phone\na@example.com,'+33 6\n") == [(2, ["a@example.com", "'+33 6"])]

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.rules.moments import read_datetime
+from app.rules.moments import read_datetime, with_offset
 
 
 @pytest.mark.parametrize(
@@ -52,3 +52,23 @@ def test_what_is_no_moment_is_refused_with_the_rule(text: str, rule: str):
 @given(st.datetimes(timezones=st.just(UTC)))
 def test_what_python_writes_is_read_back(moment: datetime):
     assert read_datetime(moment.isoformat()) == moment
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        ("2025-03-01T12:00:00", "2025-03-01T12:00:00Z"),
+        (" 2025-03-01T12:00:00.250 ", "2025-03-01T12:00:00.250Z"),
+        ("2025-03-01T12:00", "2025-03-01T12:00:00Z"),
+        ("2025-01-02", "2025-01-02T00:00:00Z"),
+    ],
+)
+def test_a_date_and_a_date_and_time_without_an_offset_are_given_utc(text: str, moment: str):
+    assert with_offset(text) == moment
+
+
+@pytest.mark.parametrize(
+    "text", ["2025-01-02T10:00:00+01:00", "2025-01-02T10:00:00Z", "01/02/2025", "20250102", "45658", "2025-01-02 10:00:00"]
+)
+def test_any_other_text_stays_as_it_is(text: str):
+    assert with_offset(text) == text

@@ -263,6 +263,8 @@ async def test_a_column_left_out_by_hand_fills_nothing(place: Place, folder: Pat
     [
         (b"", "the file is empty: its first line must name the columns"),
         (b"email\n\x00\n", "the file is no text: save it as CSV with the encoding UTF-8"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "the file is an old Excel workbook (.xls), or one with a password: save it as .xlsx"),
+        (b'{"email":"a@example.com"}\n', "the file is lines of JSON, which are not imported: export as CSV, or save it as CSV"),
         (b"PK\x03\x04", "the file is a broken zip archive, and no Excel workbook (.xlsx): save it again"),
         (b"Shoe size,Colour\n42,red\n", "No column says which lead a row is about: "),
         (b"email,email\na@example.com,b@example.com\n", "The column 'email' is there twice: rename one of them"),
@@ -301,6 +303,9 @@ def test_a_guessed_encoding_is_told(place: Place, folder: Path):
     assert "--encoding windows-1251" in ended.err
     cyrillic = "email,Имя\nzoe@example.com,Зоя\n".encode("cp1251")
     file.write_bytes(cyrillic)
+    for name in ("utf-8", "UTF-8", "ascii"):
+        words = f"the file is no text in the encoding '{name}': name another, or leave it out"
+        assert words in place.run(file, "--encoding", name).refusal
     assert "Имя" in place.run(file, "--dry-run", "--encoding", "windows-1251").err
 
 

@@ -69,7 +69,8 @@ async def reading_upload(headers: Headers, receive: Receive, settings: Settings)
     Raises BadRequest for what is no such request, BodyTooLarge for a file or a request that is too large.
     """
     most = settings.max_upload_bytes
-    stream = _bounded(headers, receive, most + settings.max_body_bytes + _AROUND)
+    too_large = f"The upload is larger than this server takes: a file may have {most} bytes (LEADGRAPH_MAX_UPLOAD_BYTES)."
+    stream = _bounded(headers, receive, most + settings.max_body_bytes + _AROUND, too_large)
     parser = _Parser(headers, stream, max_files=MOST_PARTS, max_fields=MOST_PARTS, max_part_size=settings.max_body_bytes)
     try:
         form = await parser.parse()
@@ -88,11 +89,10 @@ async def reading_upload(headers: Headers, receive: Receive, settings: Settings)
         await form.close()
 
 
-async def _bounded(headers: Headers, receive: Receive, most: int) -> Any:
+async def _bounded(headers: Headers, receive: Receive, most: int, too_large: str) -> Any:
     declared = headers.get("content-length", "0")
     if not (declared.isascii() and declared.isdecimal()):
         raise BadRequest("Content-Length must be a number.")
-    too_large = f"The upload is larger than {most} bytes, the most that this server takes."
     if len(declared) > 18 or int(declared) > most:
         raise BodyTooLarge(too_large)
     size, more = 0, True
@@ -123,7 +123,10 @@ def _content(form: FormData, settings: Settings, sent: list[Uploaded]) -> Any:
             raise BadRequest(f"`map` names the file {shown(name)}: send one part of this name, with a file name.", argument="map")
         file = files[0]
         if (file.size or 0) > settings.max_upload_bytes:
-            raise BodyTooLarge(f"The file {shown(name)} is larger than {settings.max_upload_bytes} bytes, the most that this server takes.")
+            raise BodyTooLarge(
+                f"The file {shown(name)} is larger than {settings.max_upload_bytes} bytes, the most that this server takes "
+                "(LEADGRAPH_MAX_UPLOAD_BYTES).",
+            )
         for path in paths:
             sent.append(Uploaded(file.file, file.filename or None))
             _put(content, path, sent[-1])

@@ -133,14 +133,16 @@ def mistakes(columns: Sequence[str], cells: Sequence[str], long: str | None = No
     return found
 
 
-def read_csv(file: BinaryIO, encoding: str | None = None) -> CsvFile:
-    """Look through a CSV file and read its header; without `encoding` (a name that Python knows) it is found.
+def read_csv(file: BinaryIO, encoding: str | None = None, called: str | None = None) -> CsvFile:
+    """Look through a CSV file and read its header; without `encoding` (a name that Python knows) it is found. It was `called` so.
 
     Raises ValueError, with one line that says what to do, where it is no text, not in that encoding, or empty.
     """
-    encoding, guessed, lines = _survey(file, encoding)
+    encoding, guessed, lines = _survey(file, encoding, called or encoding)
     with _text(file, encoding) as text:
         head = [line for line in islice(text, _SAMPLE_LINES) if line.strip()]
+    if head and _is_object(head[0]):
+        raise ValueError("the file is lines of JSON, which are not imported: export as CSV, or save it as CSV")
     told = _TOLD.fullmatch(head[0].rstrip("\r\n")) if head else None
     separator = told[2] if told else find_separator("".join(head)[:_SAMPLE_CHARACTERS])
     above = 2 if told else 1
@@ -153,12 +155,19 @@ def read_csv(file: BinaryIO, encoding: str | None = None) -> CsvFile:
     return CsvFile(file, encoding, guessed, separator, above, read_head(cells), lines)
 
 
-def _survey(file: BinaryIO, asked: str | None) -> tuple[str, bool, int]:
+def _is_object(line: str) -> bool:
+    try:
+        return line.lstrip().startswith("{") and isinstance(orjson.loads(line), dict)
+    except ValueError:
+        return False
+
+
+def _survey(file: BinaryIO, asked: str | None, called: str | None) -> tuple[str, bool, int]:
     """Find the encoding by decoding the whole file, and count its lines."""
     file.seek(0)
     start = file.read(4)
     if asked is not None:
-        return _survey_as(file, "utf-8-sig" if asked == "utf-8" else asked)
+        return _survey_as(file, "utf-8-sig" if asked == "utf-8" else asked, called)
     encodings = next((encodings for mark, encodings in _MARKS.items() if start.startswith(mark)), _UTF_8)
     for encoding in encodings:
         guessed = encoding == "cp1252"
@@ -170,12 +179,12 @@ def _survey(file: BinaryIO, asked: str | None) -> tuple[str, bool, int]:
     raise ValueError(NOT_TEXT)
 
 
-def _survey_as(file: BinaryIO, encoding: str) -> tuple[str, bool, int]:
+def _survey_as(file: BinaryIO, encoding: str, called: str | None) -> tuple[str, bool, int]:
     try:
         with _text(file, encoding) as text:
             return encoding, False, _count_lines(text, guessed=True)
     except UnicodeError:
-        raise ValueError(f"the file is no text in the encoding {encoding}: name another, or leave it out") from None
+        raise ValueError(f"the file is no text in the encoding {shown(called)}: name another, or leave it out") from None
 
 
 def _count_lines(text: TextIO, *, guessed: bool) -> int:

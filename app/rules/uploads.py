@@ -16,6 +16,8 @@ from app.rules.workbooks import SIGNATURE, read_workbook
 
 #: Rows of one piece, which one transaction takes: each costs the statements around the rows, and a wait for the disk.
 PIECE = 2_000
+#: How Excel's files begin that are no zip archives: those of before 2007, and those that are encrypted.
+_OLD_WORKBOOK = bytes.fromhex("d0cf11e0a1b11ae1")
 #: Columns of a file: more is no list of leads.
 MOST_COLUMNS = 1_000
 #: Characters of a column's name.
@@ -66,8 +68,14 @@ class Table(Protocol):
 def read_table(file: BinaryIO, encoding: str | None = None) -> Table:
     """Look through a file and read its header; without `encoding` it is found. Raises ValueError, worded for the user."""
     file.seek(0)
-    workbook = file.read(len(SIGNATURE)) == SIGNATURE
-    table: Table = read_workbook(file) if workbook else read_csv(file, None if encoding is None else _encoding(encoding))
+    start = file.read(len(_OLD_WORKBOOK))
+    if start == _OLD_WORKBOOK:
+        raise ValueError("the file is an old Excel workbook (.xls), or one with a password: save it as .xlsx without one, or as CSV")
+    table: Table
+    if start.startswith(SIGNATURE):
+        table = read_workbook(file)
+    else:
+        table = read_csv(file) if encoding is None else read_csv(file, _encoding(encoding), encoding)
     if len(table.columns) > MOST_COLUMNS:
         raise ValueError(f"the file has {len(table.columns):,} columns, at most {MOST_COLUMNS:,} are taken")
     for column in table.columns:

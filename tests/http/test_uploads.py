@@ -261,7 +261,7 @@ async def test_the_caller_decides_about_unknown_columns_the_source_and_the_encod
     refused = await send(api, "leads/import", LEADS, unknownColumns="FAIL")
     [error] = refused.json()["errors"]
     assert (error["extensions"]["argument"], "'Shoe size'" in error["message"]) == ("input.mapping", True)
-    for encoding, words in (("utf-7", "there is no encoding 'utf-7'"), ("ascii", "no text in the encoding ascii")):
+    for encoding, words in (("utf-7", "there is no encoding 'utf-7'"), ("ascii", "no text in the encoding 'ascii': name another")):
         [error] = (await send(api, "leads/import", LEADS, encoding=encoding)).json()["errors"]
         assert (error["extensions"]["argument"], words in error["message"]) == ("input.encoding", True)
 
@@ -295,6 +295,8 @@ def wrong_zip():
         (b"", "the file is empty"),
         (b"\x00\x01\x02\x03" * 100, "the file is no text"),
         (b"\x89PNG\r\n\x1a\n" + bytes(100), "the file is no text"),
+        (bytes.fromhex("d0cf11e0a1b11ae1") + bytes(600), "is an old Excel workbook (.xls), or one with a password: save it as .xlsx"),
+        ('{"email":"a@example.com"}\n{"email":"b@example.com"}\n', "is lines of JSON, which are not imported: export as CSV"),
         (wrong_zip(), "is a zip archive, and no Excel workbook"),
         (xlsx(sheet([(1, ["email"])]))[:-60], "is a broken zip archive"),
         (xlsx("<row"), "is a zip archive, and no Excel workbook"),
@@ -343,7 +345,11 @@ async def test_an_upload_without_a_header_that_asks_first_is_refused(api, send, 
 async def test_a_file_a_byte_too_large_is_refused_and_the_largest_goes_in(api, send, rows):
     most = 10_485_760
     for size, expected in ((most + 1, (413, "LIMIT")), (most + 2_000_000, (413, "LIMIT"))):
-        assert code(await send(api, "leads/import", b"x" * size)) == expected
+        answer = await send(api, "leads/import", b"x" * size)
+        assert code(answer) == expected
+        [error] = answer.json()["errors"]
+        assert "10485760 bytes" in error["message"]
+        assert "(LEADGRAPH_MAX_UPLOAD_BYTES)" in error["message"]
     assert await rows(ImportJob) == []
     padded = "email\na@example.com\n"
     file = padded + ("," * 9_999 + "\n") * ((most - len(padded)) // 10_000)

@@ -255,5 +255,12 @@ def test_a_moment_of_a_file_without_an_offset_is_one_in_utc():
     assert "optInAt" not in read(["a@example.com", " "])
 
 
+@pytest.mark.parametrize("line", ['{"email":"a@example.com"}', ' {"id": 1, "attributes": {"a": "b"}} '])
+def test_lines_of_json_are_called_what_they_are(line: str):
+    with pytest.raises(ValueError, match=r"^the file is lines of JSON, which are not imported: export as CSV, or save it as CSV$"):
+        read_csv(io.BytesIO(f"{line}\n{line}\n".encode()))
+    assert read_csv(io.BytesIO(b"{email},name\na@example.com,Ann\n")).columns == ["{email}", "name"]
+
+
 def test_only_our_own_files_lose_apostrophes():
     assert rows_of(b"email,phone\na@example.com,'+33 6\n") == [(2, ["a@example.com", "'+33 6"])]

@@ -19,6 +19,7 @@ import sqlalchemy as sa
 from program import PROGRAM, Ended, leadgraph
 from sqlalchemy.exc import DBAPIError
 from sqlmodel import SQLModel
+from workbooks import sheet, xlsx
 
 from app.actions import campaigns, imports
 from app.actions.reads import Read
@@ -222,6 +223,29 @@ async def test_rejected_rows_are_written_with_their_reasons_and_go_in_once_they_
     leads = {lead["email"]: lead for lead in await place.rows(Lead)}
     assert (leads["a@example.com"]["phone"], leads["a@example.com"]["notes"]) == ("+33 6 12 34 56 78", "=1+1")
     assert leads["a@example.com"]["attributes"] == {}
+
+
+def test_columns_without_a_name_are_told_where_they_hold_something(place: Place, folder: Path):
+    file = folder / "leads.csv"
+    file.write_text("email,,,\na@example.com,,,\nb@example.com,x, ,\n", encoding="utf-8")
+    assert place.run(file).err == "Columns: email → email; left out, as they have no name: column 2\n"
+    file.write_bytes(xlsx(sheet([(1, ["email", "", "title"]), (2, ["a@example.com", "x", "CTO"])])))
+    assert place.run(file).err == "Columns: email → email, title → title; left out, as they have no name: column 2\n"
+
+
+async def test_ids_of_another_system_are_an_attribute(place: Place, folder: Path):
+    file = folder / "leads.csv"
+    file.write_text("ID,email\n4711,ann@example.com\n", encoding="utf-8")
+    trial, deed = place.run(file, "--json", "--dry-run"), place.run(file, "--json")
+    assert (trial.out, trial.err) == (deed.out, deed.err)
+    assert counts_of(deed)["created"] == 1
+    assert deed.err == "Columns: email → email; kept as attributes: ID\n"
+    [lead] = await place.rows(Lead)
+    assert lead["attributes"] == {"ID": "4711"}
+    file.write_text(f"ID,email\n{lead['id']},anna@example.com\n", encoding="utf-8")
+    assert counts_of(place.run(file, "--json"))["updated"] == 1
+    file.write_text("ID,title\n4711,CTO\n", encoding="utf-8")
+    assert "'ID' holds no ids of ours. Map it to `crmId` if they are another system's (--map " in place.run(file).refusal
 
 
 async def test_leads_join_the_campaign_that_is_named_and_no_other_s(place: Place, folder: Path, database: Database, caller: Caller):

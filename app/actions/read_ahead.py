@@ -17,6 +17,7 @@ class Kept:
     def __init__(self, table: Table, rows: int | None) -> None:
         self.encoding, self.guessed, self.separator = table.encoding, table.guessed, table.separator
         self.columns, self.exported, self.lines = table.columns, table.exported, table.lines
+        self.head, self.first = table.head, table.first
         self._file = tempfile.SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115  (it is closed with the request)
         self._lengths: list[int] = []
         #: What broke off the reading, as a workbook's may.

@@ -138,11 +138,19 @@ async def _import(asked: Asked) -> tuple[dict[str, int], str | None]:
 def _columns(table: Table, mapping: Sequence[tuple[str, str | None]]) -> str:
     """Say which column goes where, so that a wrong guess is seen before it matters."""
     fields = [f"{column} → {field_}" for column, field_ in mapping if field_ and not field_.startswith(ATTRIBUTES)]
-    kept = [column for column, field_ in mapping if field_ and field_.startswith(ATTRIBUTES)]
+    own = {column: field_.removeprefix(ATTRIBUTES) for column, field_ in mapping if field_ and field_.startswith(ATTRIBUTES)}
     left = [column for column, field_ in mapping if not field_ and column.strip()]
     computed = [left.pop(left.index(column)) for column in COMPUTED if table.exported and column in left]
-    told = {"kept as attributes": kept, "left out": left, "left out, as nobody can set them": computed}
-    told[f"to be split or mapped, as {NAMES_ARE_TWO}"] = [column for column in kept + left if is_full_name(column)]
+    nameless = [at for at, (column, field_) in enumerate(mapping) if not (column or field_)]
+    told = {
+        "kept as attributes": [column if column in (name, f"{ATTRIBUTES}{name}") else f"{column} → {name}" for column, name in own.items()],
+        "left out": left,
+        "left out, as nobody can set them": computed,
+        "left out, as they have no name": [
+            f"column {at + 1}" for at in nameless if any(at < len(row.cells) and row.cells[at].strip() for row in table.first)
+        ],
+        f"to be split or mapped, as {NAMES_ARE_TWO}": [column for column in (*own, *left) if is_full_name(column)],
+    }
     parts = [", ".join(fields), *(f"{words}: {', '.join(columns)}" for words, columns in told.items() if columns)]
     # A header may hold what a terminal would obey.
     said = " ".join("; ".join(parts).split())

@@ -1,6 +1,6 @@
 """Columns of files to fields of a lead, by the names that exports of five languages give them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from difflib import get_close_matches
 
 from app.errors import shown
@@ -83,12 +83,12 @@ def closest(header: str) -> str | None:
     return _BY_HEADER[near[0]] if near else None
 
 
-def map_columns(headers: Sequence[str], given: Mapping[str, str | None]) -> list[tuple[str, str | None]]:
+def map_columns(headers: Sequence[str], given: Mapping[str, str | None], foreign: Container[str] = ()) -> list[tuple[str, str | None]]:
     """Give each column, trimmed and in the file's order, with the field that it fills, or None.
 
     What is `given` goes before what the name says, and takes the field away from a column that has it by its name alone;
-    given None, a column fills nothing. Raises ValueError, worded for the user, where the columns can't be told apart,
-    a name is unknown, or no column says which lead a row is about.
+    given None, a column fills nothing. Nor does one that is `foreign`, by its name. Raises ValueError, worded for the user, where
+    the columns can't be told apart, a name is unknown, or no column says which lead a row is about.
     """
     columns = [header.strip() for header in headers]
     seen: set[str] = set()
@@ -101,9 +101,15 @@ def map_columns(headers: Sequence[str], given: Mapping[str, str | None]) -> list
     mapping: list[tuple[str, str | None]] = []
     for column in columns:
         found = asked[column] if column in asked else find_field(column)
-        mapping.append((column, None if column not in asked and found in taken else found))
-    _refuse_shared_fields(mapping)
+        mapping.append((column, None if column not in asked and (found in taken or column in foreign) else found))
+    refuse_shared_fields(mapping)
     if not {"id", "email", "crmId"} & {field for _, field in mapping}:
+        for column in columns:
+            if column in foreign and column not in asked:
+                raise ValueError(
+                    f"No column says which lead a row is about: {shown(column)} holds no ids of ours. "
+                    "Map it to `crmId` if they are another system's.",
+                )
         raise ValueError("No column says which lead a row is about: name one `email`, `crmId` or `id`, or say in `mapping` which it is.")
     return mapping
 
@@ -131,7 +137,8 @@ def _did_you_mean(name: str | None) -> str:
     return "." if name is None else f": did you mean {shown(name)}?"
 
 
-def _refuse_shared_fields(mapping: Sequence[tuple[str, str | None]]) -> None:
+def refuse_shared_fields(mapping: Sequence[tuple[str, str | None]]) -> None:
+    """Raise ValueError, worded for the user, where two columns fill one field."""
     first: dict[str, str] = {}
     for column, field in mapping:
         if field is None:
@@ -141,3 +148,11 @@ def _refuse_shared_fields(mapping: Sequence[tuple[str, str | None]]) -> None:
                 f"The columns {shown(first[field])} and {shown(column)} both fill `{field}`: map one of them to another field, or to none.",
             )
         first[field] = column
+
+
+def ours(columns: Sequence[str], *, exported: bool, rejected: bool) -> dict[str, str | None]:
+    """Give the columns that mean more in our own files than in others, with their fields: of an export, and of rejected rows."""
+    own: dict[str, str | None] = dict.fromkeys(COMPUTED) if exported else {}
+    if exported or rejected:
+        own[OBJECT] = OBJECT
+    return {column: field for column, field in own.items() if column in columns}

@@ -8,7 +8,7 @@ import json
 import re
 from collections.abc import Container, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from io import TextIOWrapper
 from itertools import islice
 from typing import Any, BinaryIO, NamedTuple, TextIO
@@ -16,8 +16,9 @@ from typing import Any, BinaryIO, NamedTuple, TextIO
 import orjson
 
 from app.errors import shown
-from app.rules.columns import OBJECT, is_export
+from app.rules.columns import OBJECT, find_field, is_export
 from app.rules.fields import ErrorCode, FieldError
+from app.rules.ids import prefix_of
 from app.rules.moments import with_offset
 from app.rules.records import read_records
 from app.rules.texts import TEXT_BYTES
@@ -50,6 +51,8 @@ FORMULA_BEGINS = frozenset("'=+-@\t\r")
 _MOMENT = "optInAt"
 #: A number that may have more than 64 bits.
 _LONG = re.compile("[0-9]{19}")
+#: Rows and characters that tell what a column holds.
+_FIRST_ROWS, _FIRST_CHARACTERS = 100, 500_000
 #: The columns that come before a file's own in a file of its rejected rows.
 REJECTED_COLUMNS = ("line", "error")
 
@@ -78,6 +81,19 @@ class Head(NamedTuple):
         own = [_bare(cell) for cell in cells[self.before :]]
         return FileRow(line, own, mistakes(self.columns, own, OBJECT if self.exported else None))
 
+    def foreign(self, first: Sequence[FileRow]) -> set[str]:
+        """Give the columns that are called as `id` is and hold, by the first rows, ids of another system: some, and none of ours.
+
+        In a file of rejected rows there is none: what its columns are was decided by all rows of the file before it.
+        """
+        found = set()
+        for at, column in enumerate(() if self.before else self.columns):
+            if find_field(column) == "id":
+                ids = [row.cells[at].strip() for row in first if at < len(row.cells)]
+                if any(ids) and not any(prefix_of(each) == "lead" for each in ids):
+                    found.add(column)
+        return found
+
 
 def read_head(cells: Sequence[str]) -> Head:
     """Read the first row of a file; an export and a file of rejected rows are known by it."""
@@ -102,6 +118,8 @@ class CsvFile:
     head: Head
     #: Physical lines of the whole file.
     lines: int
+    #: Its first rows.
+    first: list[FileRow] = field(default_factory=list)
 
     @property
     def columns(self) -> list[str]:
@@ -119,6 +137,16 @@ class CsvFile:
             for line, cells, broken in islice(read_records(text, self.separator, _ADVICE), self.above, None):
                 row = self.head.row(line, cells)
                 yield row._replace(errors=[FieldError(ErrorCode.INVALID, broken, None)]) if broken else row
+
+
+def first_rows(rows: Iterator[FileRow]) -> list[FileRow]:
+    """Take so many rows as tell what the columns hold, and as can be held themselves."""
+    first: list[FileRow] = []
+    size = 0
+    while len(first) < _FIRST_ROWS and size < _FIRST_CHARACTERS and (row := next(rows, None)):
+        first.append(row)
+        size += sum(map(len, row.cells)) + len(row.cells)
+    return first
 
 
 def mistakes(columns: Sequence[str], cells: Sequence[str], long: str | None = None) -> list[FieldError]:
@@ -152,7 +180,9 @@ def read_csv(file: BinaryIO, encoding: str | None = None, called: str | None = N
         raise ValueError(f"the header cannot be read: {broken}")
     if not cells:
         raise ValueError("the file is empty: its first line must name the columns")
-    return CsvFile(file, encoding, guessed, separator, above, read_head(cells), lines)
+    table = CsvFile(file, encoding, guessed, separator, above, read_head(cells), lines)
+    table.first.extend(first_rows(table.rows()))
+    return table
 
 
 def _is_object(line: str) -> bool:

@@ -9,9 +9,10 @@ from typing import BinaryIO, Protocol
 import orjson
 
 from app.errors import shown
-from app.rules.columns import COMPUTED, OBJECT, map_columns
+from app.rules.attributes import KEY_LENGTH
+from app.rules.columns import ATTRIBUTES, map_columns, ours, refuse_shared_fields
 from app.rules.fields import ErrorCode, FieldError
-from app.rules.files import FileRow, read_csv, with_attributes
+from app.rules.files import FileRow, Head, read_csv, with_attributes
 from app.rules.workbooks import SIGNATURE, read_workbook
 
 #: Rows of one piece, which one transaction takes: each costs the statements around the rows, and a wait for the disk.
@@ -54,6 +55,14 @@ class Table(Protocol):
         """The names of its columns."""
 
     @property
+    def head(self) -> Head:
+        """What its header says of its rows."""
+
+    @property
+    def first(self) -> Sequence[FileRow]:
+        """Its first rows, which `rows` gives too."""
+
+    @property
     def exported(self) -> bool:
         """Tell whether it is an export of ours."""
 
@@ -81,8 +90,10 @@ def read_table(file: BinaryIO, encoding: str | None = None) -> Table:
     for column in table.columns:
         if "\0" in column:  # a workbook can hold one; PostgreSQL keeps none
             raise ValueError(f"the column {shown(column)} has a NUL in its name: rename it")
-        if len(column) > LONGEST_COLUMN:
-            raise ValueError(f"the column {shown(column)} has a name of more than {LONGEST_COLUMN} characters")
+        # An attribute of rejected rows may have got its name by hand.
+        most = len(ATTRIBUTES) + KEY_LENGTH if column.startswith(ATTRIBUTES) else LONGEST_COLUMN
+        if len(column) > most:
+            raise ValueError(f"the column {shown(column)} has a name of more than {most} characters")
     return table
 
 
@@ -101,15 +112,16 @@ def map_table(table: Table, given: Mapping[str, str | None], unknown: UnknownCol
 
     The columns of an export go where they came from, those that nobody can set nowhere.
     """
-    if table.exported:
-        own = dict.fromkeys(COMPUTED) | {OBJECT: OBJECT}
-        given = {column: field for column, field in own.items() if column in table.columns} | {
-            column.strip(): field for column, field in given.items()
-        }
-    mapping = map_columns(table.columns, given)
+    rejected = table.head.before > 0
+    asked = {column.strip(): field for column, field in given.items()}
+    if rejected and (gone := next((column for column in asked if column not in table.columns), None)) is not None:
+        raise ValueError(f"The file has no column {shown(gone)}: one of rejected rows names its columns so that it needs no mapping.")
+    settled = ours(table.columns, exported=table.exported, rejected=rejected) | asked
+    mapping = map_columns(table.columns, settled, table.head.foreign(table.first))
     if unknown is UnknownColumns.ATTRIBUTES:
-        return with_attributes(mapping, {column.strip() for column in given})
-    settled = {column.strip() for column in given}
+        mapping = with_attributes(mapping, settled)
+        refuse_shared_fields(mapping)
+        return mapping
     left = [column for column, field in mapping if field is None and column and column not in settled]
     if unknown is UnknownColumns.FAIL and left:
         raise ValueError(f"No field takes the column {shown(left[0])}: map it to a field, or to none.")

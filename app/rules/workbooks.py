@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 
 import orjson
 
-from app.rules.files import FileRow, Head, read_head
+from app.rules.files import FileRow, Head, first_rows, read_head
 
 _READER = Path(__file__).with_name("workbook_reader.py")
 SIGNATURE = b"PK\x03\x04"
@@ -39,16 +39,21 @@ class Workbook:
     separator: str | None = None
 
     def __init__(self, head: Head, rest: Iterator[tuple[int, list[str]]], lines: int) -> None:
-        self._head, self._rest = head, rest
+        self.head, self._rest = head, rest
         self.columns, self.exported = head.columns, head.exported
         #: Rows of the whole sheet.
         self.lines = lines
+        #: Its first rows; `rows` gives them again.
+        self.first = first_rows(self._read())
 
     def rows(self) -> Iterator[FileRow]:
         """Read the rows after the header, once. A row without any text in its cells is no row; empty cells at its end are none."""
+        return chain(self.first, self._read())
+
+    def _read(self) -> Iterator[FileRow]:
         for line, cells in self._rest:
             if any(cell and not cell.isspace() for cell in cells):
-                yield self._head.row(line, _trimmed(cells, self._head.before + len(self.columns)))
+                yield self.head.row(line, _trimmed(cells, self.head.before + len(self.columns)))
 
 
 def read_workbook(file: BinaryIO) -> Workbook:

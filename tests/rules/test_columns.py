@@ -120,3 +120,12 @@ def test_what_is_given_goes_before_what_a_name_says():
 def test_columns_that_cannot_be_told_apart_are_refused_with_what_to_do(headers, given, message):
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         map_columns(headers, given)
+
+
+def test_a_column_with_ids_of_another_system_is_one_that_no_field_takes_unless_it_was_mapped_by_hand():
+    assert map_columns(["ID", "email"], {}, {"ID"}) == [("ID", None), ("email", "email")]
+    assert map_columns(["ID", "Lead ID", "email"], {}, {"ID"})[:2] == [("ID", None), ("Lead ID", "id")]
+    assert map_columns(["ID", "email"], {"ID": "crmId"}, {"ID"})[0] == ("ID", "crmId")
+    assert map_columns(["ID", "email"], {"ID": "id"}, {"ID"})[0] == ("ID", "id")
+    with pytest.raises(ValueError, match=r"'ID' holds no ids of ours\. Map it to `crmId` if they are another system's"):
+        map_columns(["ID", "name"], {}, {"ID"})

@@ -249,6 +249,32 @@ def test_a_whole_number_in_a_cell_is_never_another_one(digits: str):
     assert isinstance(read([deep])["attributes"], str | dict)
 
 
+@pytest.mark.parametrize(
+    ("rows", "foreign"),
+    [
+        (["4711", "4712"], {"ID"}),
+        (["", "4711"], {"ID"}),
+        (["lead_IIDHIStmFcFQZZP0BRe99V1MCoXWz2PGCm6EDmR9v2O"], {"ID"}),
+        (["cmp_00000000000000000000000000"], {"ID"}),
+        (["4711", " lead_00000000000000000000000000"], set()),
+        (["", " "], set()),
+        ([], set()),
+        ([""] * 100 + ["4711"], set()),
+    ],
+)
+def test_a_column_is_an_id_of_ours_only_where_its_first_cells_are(rows: list[str], foreign: set[str]):
+    table = read_csv(io.BytesIO("\n".join(["email,ID", *(f"a@example.com,{cell}" for cell in rows)]).encode()))
+    assert table.head.foreign(table.first) == foreign
+    again = read_csv(io.BytesIO("\n".join(["line,error,email,ID", *(f"2,x,a@example.com,{cell}" for cell in rows)]).encode()))
+    assert again.head.foreign(again.first) == set()
+
+
+def test_no_more_of_a_file_is_kept_than_tells_what_its_columns_hold():
+    few = read_csv(io.BytesIO(b"email,notes\n" + f"a@example.com,{'x' * 90_000}\n".encode() * 50))
+    many = read_csv(io.BytesIO(b"email\n" + b"a@example.com\n" * 500))
+    assert (len(few.first), len(list(few.rows())), len(many.first), len(list(many.rows()))) == (6, 50, 100, 500)
+
+
 def test_a_moment_of_a_file_without_an_offset_is_one_in_utc():
     read = row_reader(["email", "optInAt"]).read
     assert read(["a@example.com", "2025-01-02"])["optInAt"] == "2025-01-02T00:00:00Z"

@@ -225,6 +225,25 @@ async def test_rejected_rows_are_written_with_their_reasons_and_go_in_once_they_
     assert leads["a@example.com"]["attributes"] == {}
 
 
+async def test_rejected_rows_of_a_mapping_by_hand_need_no_mapping_again(place: Place, folder: Path):
+    file, rejected = folder / "leads.csv", folder / "rejected.csv"
+    file.write_text("Kontakt;Konto;Firma;Intern\na@@example.com;c-1;Acme;x\nb@example.com;c-2;;\n", encoding="utf-8")
+    given = ("--map", "Kontakt=email", "--map", "Konto=crmId", "--map", "Firma=attributes.Unternehmen", "--map", "Intern=")
+    ended = place.run(file, "--rejected", rejected, *given)
+    assert "; kept as attributes: Firma → Unternehmen; left out: Intern\n" in ended.err
+    text = rejected.read_text(encoding="utf-8-sig")
+    assert text.splitlines()[0] == "line;error;email;crmId;attributes.Unternehmen;"
+    rejected.write_text(text.replace("@@", "@"), encoding="utf-8")
+    assert "one of rejected rows names its columns so that it needs no mapping" in place.run(rejected, *given).refusal
+    ended = place.run(rejected)
+    assert (
+        ended.err
+        == "Columns: email → email, crmId → crmId; kept as attributes: attributes.Unternehmen; left out, as they have no name: column 4\n"
+    )
+    leads = {lead["crm_id"]: (lead["email"], lead["company"], lead["attributes"]) for lead in await place.rows(Lead)}
+    assert leads == {"c-1": ("a@example.com", None, {"Unternehmen": "Acme"}), "c-2": ("b@example.com", None, {})}
+
+
 def test_columns_without_a_name_are_told_where_they_hold_something(place: Place, folder: Path):
     file = folder / "leads.csv"
     file.write_text("email,,,\na@example.com,,,\nb@example.com,x, ,\n", encoding="utf-8")

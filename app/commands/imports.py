@@ -23,7 +23,7 @@ from app.database import Database, lock_workspace
 from app.errors import BadUserInput, CampaignNotFound, shown
 from app.rules.columns import ATTRIBUTES, COMPUTED, NAMES_ARE_TWO, is_full_name
 from app.rules.files import FileRow, rejected_header, rejected_row
-from app.rules.uploads import Table, UnknownColumns
+from app.rules.uploads import Table, UnknownColumns, map_table
 from app.worker import Worker
 
 #: Rejected rows that are told one by one where they are written to a file anyway.
@@ -187,7 +187,7 @@ def _rejected_file(asked: Asked, table: Table) -> Iterator[Callable[[FileRow], o
         raise Failure(f"--rejected {asked.rejected}: {error.strerror}: name a file that can be written") from error
     with out:
         writer = csv.writer(out, delimiter=table.separator or ",")
-        writer.writerow(rejected_header(table.columns))
+        writer.writerow(rejected_header(map_table(table, asked.order.given, asked.order.unknown)))
         yield lambda row: writer.writerow(rejected_row(row, row.errors))
 
 

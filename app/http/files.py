@@ -173,7 +173,7 @@ async def _rejected(database: Database, turns: Turns, caller: Caller, import_id:
                 raise FileNotThere from error
         separator = (found["options"] or {}).get("separator", ",")
         # The mark at its start tells spreadsheets that it is UTF-8.
-        yield "\ufeff".encode() + _lines([rejected_header([each["column"] for each in found["mapping"]])], separator)
+        yield "\ufeff".encode() + _lines([rejected_header([(each["column"], each["field"]) for each in found["mapping"]])], separator)
         async for rows in imports.rejected_rows(database.readers, found):
             yield _lines([rejected_row(row, row.errors) for row in rows], separator)
 

@@ -156,3 +156,19 @@ def ours(columns: Sequence[str], *, exported: bool, rejected: bool) -> dict[str,
     if exported or rejected:
         own[OBJECT] = OBJECT
     return {column: field for column, field in own.items() if column in columns}
+
+
+def rejected_columns(mapping: Sequence[tuple[str, str | None]]) -> list[str]:
+    """Name the columns of a file of rejected rows so that each fills by its name alone what it filled before.
+
+    One keeps its name where that does so; else it is called as its field is, or nothing if it filled none: without a name it is left out
+    again, and cells that stand beyond or short of the header stay so.
+    """
+    # As the names will be: no export is known by a column that was mapped elsewhere.
+    exported = is_export([column for column, field in mapping if field is None])
+    own = ours([column for column, _ in mapping], exported=exported, rejected=True)
+    names = []
+    for column, field in mapping:
+        alone = own[column] if column in own else find_field(column) or (f"{ATTRIBUTES}{column}" if column else None)
+        names.append(column if alone == field else field or "")
+    return names

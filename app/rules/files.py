@@ -16,7 +16,7 @@ from typing import Any, BinaryIO, NamedTuple, TextIO
 import orjson
 
 from app.errors import shown
-from app.rules.columns import OBJECT, find_field, is_export
+from app.rules.columns import OBJECT, find_field, is_export, rejected_columns
 from app.rules.fields import ErrorCode, FieldError
 from app.rules.ids import prefix_of
 from app.rules.moments import with_offset
@@ -319,9 +319,9 @@ def raw_names(columns: Sequence[str], count: int) -> list[str]:
     ]
 
 
-def rejected_header(columns: Sequence[str]) -> list[str]:
-    """Head a file of rejected rows: it can be mended and imported as it is, under the same mapping."""
-    return [*REJECTED_COLUMNS, *map(safe_cell, columns)]
+def rejected_header(mapping: Sequence[tuple[str, str | None]]) -> list[str]:
+    """Head a file of rejected rows: it can be mended and imported as it is, without the mapping."""
+    return [*REJECTED_COLUMNS, *map(safe_cell, rejected_columns(mapping))]
 
 
 def rejected_row(row: FileRow, errors: Iterable[FieldError]) -> list[str]:

@@ -201,6 +201,50 @@ async def test_rejected_rows_come_with_their_errors_and_go_in_once_they_are_mend
     assert notes["leads"]["nodes"] == [{"notes": "x", "attributes": {"Name": "=1+1"}}]
 
 
+async def test_rejected_rows_of_a_mapping_by_hand_go_where_they_went_and_need_no_mapping(api, get, database):
+    header = ["Kontakt", "ID", "Konto", "email", "Firma", "Intern", "JSON", ""]
+    rows = [["a@@example.com", "4711", "c-1", "x@example.com", "=Acme", "secret", '{"plan":"gold"}', "z"], ["b@example.com", "4712", "c-2"]]
+    rows.append(["c@example.com", "4713", "c-3", "", "", "", "", "", "beyond"])
+    given = {"Kontakt": "email", "Konto": "crmId", "email": None, "Firma": "attributes.Unternehmen", "Intern": None, "JSON": "attributes"}
+
+    async def bring(text, **how):
+        worker = Worker(database, database.settings)
+        async with database.writing() as connection:
+            ordered = await imports.order(Work(connection, api.caller), io.BytesIO(text.encode()), Order(**how), held=worker.hold())
+        await worker.run_held(ordered.job, lambda _: None)
+        return (await api("import_jobs/get", id=ordered.id))["node"]
+
+    out = io.StringIO(newline="")
+    csv.writer(out).writerows([header, *rows])
+    job = await bring(out.getvalue(), given=given)
+    text = (await get(api, job["rejectedUrl"])).content.decode("utf-8-sig")
+    head, first, *others = csv.reader(io.StringIO(text, newline=""))
+    assert head == ["line", "error", "email", "attributes.ID", "crmId", "", "attributes.Unternehmen", "", "attributes", ""]
+    assert first[2:] == ["a@@example.com", "4711", "c-1", "x@example.com", "'=Acme", "secret", '{"plan":"gold"}', "z"]
+    assert [row[2:] for row in others] == rows[1:]
+    again = await bring(text.replace("@@", "@"))
+    assert (again["summary"]["created"], again["summary"]["failed"]) == (1, 2)
+    found = await api('{ leads(where: {crmId: {eq: "c-1"}}) { nodes { email company attributes } } }')
+    attributes = {"ID": "4711", "Unternehmen": "=Acme", "plan": "gold"}
+    assert found["leads"]["nodes"] == [{"email": "a@example.com", "company": None, "attributes": attributes}]
+    assert (await get(api, again["rejectedUrl"])).content.decode("utf-8-sig").splitlines()[0] == text.splitlines()[0]
+
+
+async def test_an_export_with_a_bad_row_is_an_export_still_when_that_row_is_mended(api, get, people, database):
+    worker = Worker(database, database.settings)
+    text = (await get(api, "/export/leads.csv")).content.decode("utf-8-sig").replace("ann@", "ann@@")
+    for bad in (1, 0):
+        async with database.writing() as connection:
+            ordered = await imports.order(Work(connection, api.caller), io.BytesIO(text.encode()), Order(), held=worker.hold())
+        await worker.run_held(ordered.job, lambda _: None)
+        job = (await api("import_jobs/get", id=ordered.id))["node"]
+        assert (job["summary"]["failed"], job["summary"]["updated"], job["summary"]["created"]) == (bad, 0, 0)
+        if bad:
+            text = (await get(api, job["rejectedUrl"])).content.decode("utf-8-sig")
+            assert text.splitlines()[0] == ",".join(["line", "error", *exports.COLUMNS])
+            text = text.replace("@@", "@")
+
+
 async def test_files_are_for_who_belongs_to_the_workspace(api, client, stranger, get, people, rejected):
     for path in ("/export/leads.csv", "/export/leads.ndjson", f"/imports/{rejected}/rejected.csv"):
         assert (await client.get(path)).status_code == 401

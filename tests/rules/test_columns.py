@@ -1,9 +1,15 @@
+import csv
+import io
 import re
 
 import pytest
+from hypothesis import given as given_by
+from hypothesis import strategies as st
 
-from app.rules.columns import COMPUTED, closest, find_field, is_export, map_columns
+from app.rules.columns import COMPUTED, closest, find_field, is_export, map_columns, rejected_columns
 from app.rules.fields import LEAD_FIELDS
+from app.rules.files import rejected_header
+from app.rules.uploads import UnknownColumns, map_table, read_table
 from schema.exports import COLUMNS
 
 
@@ -129,3 +135,63 @@ def test_a_column_with_ids_of_another_system_is_one_that_no_field_takes_unless_i
     assert map_columns(["ID", "email"], {"ID": "id"}, {"ID"})[0] == ("ID", "id")
     with pytest.raises(ValueError, match=r"'ID' holds no ids of ours\. Map it to `crmId` if they are another system's"):
         map_columns(["ID", "name"], {}, {"ID"})
+
+
+def test_rejected_rows_stand_under_names_that_lead_where_they_led_before():
+    mapping = [
+        ("Courriel", "email"),
+        ("Konto", "crmId"),
+        ("email", None),
+        ("Firma", "attributes.Unternehmen"),
+        ("Shoe size", "attributes.Shoe size"),
+        ("title", "attributes.title"),
+        ("Secret", None),
+        ("", None),
+        ("JSON", "attributes"),
+    ]
+    names = ["Courriel", "crmId", "", "attributes.Unternehmen", "Shoe size", "attributes.title", "", "", "attributes"]
+    assert rejected_columns(mapping) == names
+
+
+def table_of(header: list[str], *rows: list[str]):
+    out = io.StringIO(newline="")
+    csv.writer(out).writerows([header, *rows])
+    return read_table(io.BytesIO(out.getvalue().encode()))
+
+
+EXPORTED = ["qualityScore", "lastActivityAt"]
+NAMES = [
+    "ID",
+    "lead_id",
+    "email",
+    "Mail",
+    "Firma",
+    "title",
+    "attributes",
+    "attributes.title",
+    "attributes.attributes",
+    "=x",
+    "'y",
+    "version",
+]
+FIELDS = [None, "id", "email", "crmId", "title", "attributes", "attributes.title", "attributes.new", "attributes.version", "attributes.=x"]
+
+
+@given_by(st.data())
+def test_whatever_was_mapped_rejected_rows_go_there_again_without_options(data: st.DataObject):
+    header = data.draw(st.lists(st.sampled_from([*NAMES, *EXPORTED]), min_size=1, unique=True))
+    header = header + data.draw(st.sampled_from([[], EXPORTED, [""]]))
+    asked = data.draw(st.dictionaries(st.sampled_from(header), st.sampled_from(FIELDS), max_size=4))
+    unknown = data.draw(st.sampled_from(UnknownColumns))
+    cells = data.draw(
+        st.lists(st.sampled_from(["", "4711", "lead_00000000000000000000000000"]), min_size=len(header), max_size=len(header))
+    )
+    try:
+        mapping = map_table(table_of(header, ["x", *cells[1:]]), asked, unknown)
+    except ValueError:
+        return  # refused, so that nothing was rejected
+    again = table_of(rejected_header(mapping), ["2", "wrong", *cells])
+    assert [field for _, field in map_table(again, {}, UnknownColumns.ATTRIBUTES)] == [field for _, field in mapping]
+    if any(column for column, _ in mapping if column not in again.columns):
+        with pytest.raises(ValueError, match="one of rejected rows names its columns so that it needs no mapping"):
+            map_table(again, {column: None for column in header if column not in again.columns}, unknown)

@@ -12,6 +12,7 @@ from weakref import WeakSet
 import httpx2
 import pytest
 from graphql import FieldNode, OperationType, get_operation_ast, parse
+from importing import Place, new_place
 from postgres import create_postgres_database, drop_postgres_database
 from starlette.applications import Starlette
 from statements import counted, watch_drivers
@@ -219,3 +220,9 @@ async def stranger(api_of: Callable[..., Any], database: Database) -> Api:
     """The administrator of another workspace."""
     stranger: Api = await api_of(await new_workspace(database))
     return stranger
+
+
+@pytest.fixture
+def place(database: Database) -> Place:
+    """A workspace that the command line imports into."""
+    return new_place(database)

@@ -1,105 +1,22 @@
-import asyncio
 import codecs
 import csv
 import io
 import json
-import os
 import re
-import secrets
-import signal
-import subprocess
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
-import sqlalchemy as sa
-from program import PROGRAM, Ended, leadgraph
-from sqlalchemy.exc import DBAPIError
-from sqlmodel import SQLModel
+from importing import EXCEL, PLAIN, SUMMARY, Place, counts_of, write_csv
+from program import leadgraph
 from workbooks import sheet, xlsx
 
-from app.actions import campaigns, imports
-from app.actions.reads import Read
-from app.actions.work import Caller, Role, Work
-from app.commands.imports import Asked, _Run
-from app.commands.terminal import Failure, Stop
-from app.database import Database, table_of
-from app.errors import Unavailable
+from app.actions import campaigns
+from app.actions.work import Caller, Work
+from app.database import Database
 from app.rules.people import MadeRow, make_people
-from app.tables import Activity, Batch, CampaignLead, ImportJob, ImportRowError, Job, Lead
-
-SUMMARY = ["total", "created", "updated", "unchanged", "skipped", "failed", "deleted"]
-PLAIN = {
-    "firstName": "firstName",
-    "lastName": "lastName",
-    "email": "email",
-    "company": "company",
-    "position": "title",
-    "linkedinUrl": "linkedinUrl",
-}
-EXCEL = {
-    "E-mail Address": "email",
-    "Company Name": "company",
-    "first_name": "firstName",
-    "Last Name": "lastName",
-    "Position": "title",
-    "LinkedIn": "linkedinUrl",
-    "phone_number": "phone",
-}
-
-
-def write_csv(
-    file: Path, columns: dict[str, str], rows: Sequence[MadeRow], *, separator: str = ",", mark: bytes = b"", ending: str = "\n"
-) -> Path:
-    out = io.StringIO(newline="")
-    writer = csv.writer(out, delimiter=separator, lineterminator=ending)
-    writer.writerow(columns)
-    writer.writerows([row.cells[field] for field in columns.values()] for row in rows)
-    file.write_bytes(mark + out.getvalue().encode())
-    return file
-
-
-@dataclass(frozen=True)
-class Place:
-    """A workspace of the test's own, and the command line that imports into it."""
-
-    slug: str
-    caller: Caller
-    database: Database
-
-    def run(self, file: Path, *options: object) -> Ended:
-        return leadgraph("import", file, "--workspace", self.slug, *options, LEADGRAPH_DATABASE_URL=self.database.settings.database_url)
-
-    @asynccontextmanager
-    async def work(self) -> AsyncIterator[Work]:
-        async with self.database.writing() as connection:
-            yield Work(connection, self.caller)
-
-    async def rows(self, model: type[SQLModel], order: str = "id") -> list[dict[str, Any]]:
-        table = table_of(model)
-        async with self.work() as work:
-            return await work.rows(sa.select(table).where(table.c.workspace_id == sa.bindparam("workspace")).order_by(table.c[order]))
-
-
-@pytest.fixture
-def place(database: Database) -> Place:
-    slug = f"import-{secrets.token_hex(6)}"
-    made = leadgraph("workspace", "create", slug, LEADGRAPH_DATABASE_URL=database.settings.database_url)
-    assert made.code == 0
-    return Place(slug, Caller(workspace_id=made.out.strip(), role=Role.ADMIN), database)
-
-
-def counts_of(ended: Ended) -> dict[str, int]:
-    assert ended.code == 0, ended.err
-    told = json.loads(ended.out)
-    assert told.pop("batchId") is None or told["total"]
-    counts: dict[str, int] = told
-    assert list(counts) == SUMMARY
-    assert counts["total"] == sum(counts.values()) - counts["total"]
-    return counts
+from app.tables import Activity, Batch, CampaignLead, ImportJob, ImportRowError, Lead
 
 
 def lines_of(rows: Sequence[MadeRow]) -> list[int]:
@@ -256,7 +173,7 @@ async def test_ids_of_another_system_are_an_attribute(place: Place, folder: Path
     file = folder / "leads.csv"
     file.write_text("ID,email\n4711,ann@example.com\n", encoding="utf-8")
     trial, deed = place.run(file, "--json", "--dry-run"), place.run(file, "--json")
-    assert (trial.out, trial.err) == (deed.out, deed.err)
+    assert (counts_of(trial), trial.err) == (counts_of(deed), deed.err)
     assert counts_of(deed)["created"] == 1
     assert deed.err == "Columns: email → email; kept as attributes: ID\n"
     [lead] = await place.rows(Lead)
@@ -361,51 +278,6 @@ def test_a_whole_name_stays_an_attribute_and_one_is_told_where_names_go(place: P
     assert "A lead has no field 'fullName': names go to firstName and lastName" in refused
 
 
-async def test_an_import_that_is_cut_off_says_what_is_in_and_goes_on_when_it_is_run_again(
-    place: Place, folder: Path, monkeypatch: pytest.MonkeyPatch
-):
-    file = write_csv(folder / "leads.csv", PLAIN, list(make_people(2_500, bad=0, repeated=0)))
-    take, chunks = imports._take, iter(range(9))
-
-    async def fails_at_the_second(*arguments: Any, **options: Any) -> Any:
-        if next(chunks) == 1:
-            raise Unavailable
-        return await take(*arguments, **options)
-
-    monkeypatch.setattr(imports, "_take", fails_at_the_second)
-    refusal = place.run(file).refusal
-    assert "stopped after 2,000 rows, which are in" in refusal
-    assert "Run the same command again" in refusal
-    [job] = await place.rows(ImportJob)
-    [batch] = await place.rows(Batch)
-    assert (job["status"], job["created"], batch["status"], batch["created"]) == ("FAILED", 2_000, "FAILED", 2_000)
-    assert job["error"] == "The database cannot be reached or cannot be written to right now: try again."
-    monkeypatch.undo()
-    again = counts_of(place.run(file, "--json"))
-    assert (again["created"], again["unchanged"]) == (500, 2_000)
-
-
-async def test_a_chunk_that_met_a_deadlock_runs_again_three_times_at_most(place: Place, folder: Path, monkeypatch: pytest.MonkeyPatch):
-    file = write_csv(folder / "leads.csv", PLAIN, list(make_people(20, bad=0, repeated=0)))
-    take, fails = imports._take, [3]
-
-    class Deadlock(Exception):
-        sqlstate = "40P01"
-
-    async def deadlocked(*arguments: Any, **options: Any) -> Any:
-        taken = await take(*arguments, **options)
-        if fails[0]:
-            fails[0] -= 1
-            raise DBAPIError("UPDATE lead", None, Deadlock("deadlock detected"))
-        return taken
-
-    monkeypatch.setattr(imports, "_take", deadlocked)
-    assert counts_of(place.run(file, "--json"))["created"] == 20
-    assert len(await place.rows(Lead)) == 20
-    fails[0] = 4
-    assert "stopped after 0 rows" in place.run(file).refusal
-
-
 def test_only_this_workspace_takes_the_file(place: Place, folder: Path, database: Database):
     other = replace(place, slug=f"{place.slug}-2")
     assert leadgraph("workspace", "create", other.slug, LEADGRAPH_DATABASE_URL=database.settings.database_url).code == 0
@@ -414,67 +286,6 @@ def test_only_this_workspace_takes_the_file(place: Place, folder: Path, database
     assert counts_of(place.run(file, "--json"))["created"] == 1
     assert counts_of(other.run(file, "--json"))["created"] == 1
     assert counts_of(place.run(file, "--json"))["unchanged"] == 1
-
-
-@pytest.mark.parametrize(
-    ("number", "code", "trial"), [(signal.SIGINT, 130, False), (signal.SIGTERM, 143, False), (signal.SIGINT, 130, True)]
-)
-async def test_who_stops_an_import_is_told_what_is_in_and_nobody_goes_on_with_it(
-    place: Place, folder: Path, number: signal.Signals, code: int, *, trial: bool
-):
-    file = folder / "leads.csv"
-    file.write_text("email\n" + "".join(f"{row}@example.com\n" for row in range(100_000)), encoding="utf-8")
-    command = [PROGRAM, "import", file, "--workspace", place.slug, *(["--dry-run"] if trial else [])]
-    environment = {**os.environ, "LEADGRAPH_DATABASE_URL": place.database.settings.database_url}
-    table = table_of(ImportJob)
-    begun = Read(sa.select(table.c.created).where(table.c.workspace_id == sa.bindparam("workspace"), table.c.created > 0))
-    process = await asyncio.create_subprocess_exec(*command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    try:
-        async with asyncio.timeout(60):
-            created: list[dict[str, Any]] = []
-            while not created:
-                await asyncio.sleep(0.02)
-                async with place.database.readers.reading() as reading:
-                    created = await begun.rows(reading, workspace=place.caller.workspace_id)
-            process.send_signal(number)
-            out, err = (stream.decode() for stream in await process.communicate())
-    finally:
-        if process.returncode is None:
-            process.kill()
-    said = err.splitlines()[-1]
-    assert (process.returncode, out) == (code, ""), err
-    [job] = await place.rows(Job)
-    assert (job["status"], job["lease_until"], job["error"]) == ("CANCELLED", None, None)
-    leads = await place.rows(Lead)
-    if trial:
-        assert f"{file}: stopped, and nothing was written." in said
-        assert (leads, await place.rows(ImportJob), await place.rows(Batch)) == ([], [], [])
-        return
-    [kept], [batch] = await place.rows(ImportJob), await place.rows(Batch)
-    assert f"stopped after {len(leads):,} rows, which are in; batchUndo takes {batch['id']} back. Run the same command again" in said
-    assert (kept["status"], batch["status"], kept["created"], batch["created"]) == ("CANCELLED", "CANCELLED", len(leads), len(leads))
-    assert 0 < len(leads) < 100_000
-
-
-async def test_an_import_that_is_stopped_before_its_rows_are_kept_leaves_nothing(
-    place: Place, folder: Path, monkeypatch: pytest.MonkeyPatch
-):
-    file = write_csv(folder / "leads.csv", PLAIN, list(make_people(20, bad=0, repeated=0)))
-    order = imports.order
-
-    async def stopped_meanwhile(*arguments: Any, **options: Any) -> Any:
-        run.stop.wanted.set()
-        return await order(*arguments, **options)
-
-    database = place.database
-    monkeypatch.setattr(imports, "order", stopped_meanwhile)
-    asked = Asked(file, place.slug, imports.Order(), None)
-    run = _Run(database, place.caller, asked, Stop())
-    with file.open("rb") as raw, pytest.raises(Failure, match="stopped before the first row") as ended:
-        await run.whole(raw, lambda _: None)
-    assert ended.value.exit_code == 130
-    for model in (ImportJob, Batch, Job, Lead):
-        assert await place.rows(model) == []
 
 
 async def test_with_a_file_for_them_twenty_rejected_rows_are_told(place: Place, folder: Path):

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 from weakref import WeakSet
 
 import httpx2
+import hypothesis
 import pytest
 from graphql import FieldNode, OperationType, get_operation_ast, parse
 from importing import Place, new_place
@@ -29,6 +30,9 @@ from app.settings import QUERIES, Settings
 
 watch_drivers()
 watch_compiler()
+# Machines are shared: that one was slow says nothing of a test.
+hypothesis.settings.register_profile("shared", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("shared")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -313,10 +313,17 @@ def raw_row(columns: Sequence[str], cells: Sequence[str]) -> dict[str, str]:
 
 
 def raw_names(columns: Sequence[str], count: int) -> list[str]:
-    """Name the cells of a row of `count` cells: nameless columns, and cells beyond the header, by their number."""
-    return [
-        columns[place] if place < len(columns) and columns[place] else f"column {place + 1}" for place in range(max(count, len(columns)))
-    ]
+    """Name the cells of a row of `count` cells: nameless columns, and cells beyond the header, by their number; no two alike."""
+    taken = set(columns)
+    names = []
+    for place in range(max(count, len(columns))):
+        name = columns[place] if place < len(columns) else ""
+        if not name:
+            name = f"column {place + 1}"
+            while name in taken:
+                name += " (nameless)"
+        names.append(name)
+    return names
 
 
 def rejected_header(mapping: Sequence[tuple[str, str | None]]) -> list[str]:

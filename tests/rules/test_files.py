@@ -185,6 +185,8 @@ def test_cells_become_fields_and_attributes_and_blank_ones_are_not_given():
 def test_a_raw_row_keeps_cells_beyond_the_header_and_misses_none_that_are_not_there():
     assert raw_row(["email", "name"], ["a", "b", "c"]) == {"email": "a", "name": "b", "column 3": "c"}
     assert raw_row(["email", "name"], ["a"]) == {"email": "a"}
+    odd = ["column 2", "", "column 2 (nameless)"]
+    assert raw_row(odd, ["a", "b", "c"]) == {"column 2": "a", "column 2 (nameless) (nameless)": "b", "column 2 (nameless)": "c"}
 
 
 def test_rejected_rows_run_nothing_in_a_spreadsheet_and_come_back_as_they_were():

@@ -260,6 +260,8 @@ class BatchLead(SQLModel, table=True):
     __table_args__ = (_owned("batch", "batch_id", on_delete="CASCADE"),)
     workspace_id: str = Field(primary_key=True, sa_type=Plain)
     batch_id: str = Field(primary_key=True, sa_type=Plain)
+    #: Of an undo: where in the log what it takes back told last of the lead. Else 0: in the key there is no null.
+    sequence: int = Field(default=0, primary_key=True, sa_type=BigInteger, sa_column_kwargs={"server_default": "0"})
     lead_id: str = Field(primary_key=True, sa_type=Plain)
 
 

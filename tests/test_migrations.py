@@ -9,11 +9,11 @@ from alembic.script import ScriptDirectory
 from sqlmodel import SQLModel
 
 from app import migrations
-from app.actions import upserts
+from app.actions import batches, upserts
 from app.actions.work import Work
 from app.database import Database, table_of
 from app.settings import Settings
-from app.tables import SQLITE_SEARCH, Lead
+from app.tables import SQLITE_SEARCH, BatchLead, Lead
 
 
 def other_type(context, _inspected_column, _column, found, meant):
@@ -102,6 +102,32 @@ async def test_texts_in_attributes_of_older_leads_are_folded_as_new_ones_are(dat
     assert before[0] == ("0", {"a": "e0"})
     assert before[-1] == ("bare", None)
     assert after == before
+
+
+async def test_what_a_batch_has_before_it_outlives_the_new_key(database, caller):
+    """The table as the version before left it, an undo under way."""
+    left = table_of(BatchLead)
+    mine = left.c.workspace_id == sa.bindparam("workspace", caller.workspace_id)
+    async with database.writing() as connection:
+        work = Work(connection, caller, "req_1")
+        batch_id = await batches.open_batch(work, batches.BatchKind.UNDO)
+
+        def again(sync):
+            script = ScriptDirectory(str(migrations.VERSIONS.parent)).get_revision("0012").module
+            sync.exec_driver_sql("DROP TABLE batch_lead")
+            sync.exec_driver_sql("CREATE TABLE batch_lead (workspace_id TEXT, batch_id TEXT, lead_id TEXT)")
+            sync.exec_driver_sql(f"INSERT INTO batch_lead VALUES ('{work.workspace}', '{batch_id}', 'lead_1')")
+            with Operations.context(MigrationContext.configure(sync)):
+                script.upgrade()
+            # As a server of the version before takes one down.
+            names = "workspace_id, batch_id, lead_id"
+            sync.exec_driver_sql(f"INSERT INTO batch_lead ({names}) VALUES ('{work.workspace}', '{batch_id}', 'lead_2')")
+
+        await connection.run_sync(again)
+        found = (await connection.execute(sa.select(left).where(mine).order_by(left.c.lead_id))).mappings().all()
+        kept = {"workspace_id": work.workspace, "batch_id": batch_id, "sequence": 0}
+        assert found == [{**kept, "lead_id": lead_id} for lead_id in ("lead_1", "lead_2")]
+        await connection.execute(sa.delete(left).where(mine))
 
 
 #: SQLite's search index as two versions before had it.

@@ -16,7 +16,7 @@ events          custom events, recorded once
 activities      the log: everything that happened, in the order of commits
 triggers        what an activity sets off: `automation_runs` of automations, deliveries of webhooks
 lanes           such runs and deliveries in their turn, one by one for each lead
-batches         writes that belong together; `undo` takes one back by its `undo_deltas`
+batches         writes that belong together; `undo` takes one back, its `undo_targets` by their `undo_deltas`
 jobs            work to do later
 workspaces users keys       who is here
 table_statistics                what PostgreSQL knows of its tables, after many rows

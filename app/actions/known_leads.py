@@ -30,8 +30,9 @@ class KnownLeads:
         lead_id = lead["id"]
         before = self.by_id.get(lead_id)
         for column, owners in self._owners.items():
-            if before is not None and before[column] != lead[column]:
-                owners.pop(before[column], None)
+            # Another lead may have it already: those of an undo exchange what they have.
+            if before is not None and before[column] != lead[column] and owners.get(before[column]) == lead_id:
+                del owners[before[column]]
             if lead[column] is not None:
                 owners[lead[column]] = lead_id
         self.by_id[lead_id] = lead
@@ -41,7 +42,8 @@ class KnownLeads:
         """Forget a lead that goes: what it had is free from here on."""
         lead = self.by_id.pop(lead_id)
         for column, owners in self._owners.items():
-            owners.pop(lead[column], None)
+            if owners.get(lead[column]) == lead_id:
+                del owners[lead[column]]
 
     def match(self, fields: Mapping[str, Any]) -> dict[str, Any] | None:
         """Find the lead that a row is about: by `id`, else e-mail, else CRM id.
@@ -53,12 +55,16 @@ class KnownLeads:
             if lead_id not in self.by_id:
                 raise Refused(ErrorCode.NOT_FOUND, f"id {shown(lead_id)}: there is no such lead in your workspace", "id")
             return self.by_id[lead_id]
-        by_email, by_crm_id = self._owner("email_key", fields), self._owner("crm_id", fields)
+        by_email, by_crm_id = (self.owner(column, fields.get(column)) for column, _, _ in UNIQUE)
         if by_email and by_crm_id and by_email != by_crm_id:
             message = f"email {shown(fields['email'])} and crmId {shown(fields['crm_id'])} name two different leads"
             raise Refused(ErrorCode.AMBIGUOUS_MATCH, message, "crmId")
         found = by_email or by_crm_id
         return self.by_id[found] if found else None
+
+    def owner(self, column: str, value: str | None) -> str | None:
+        """Give the id of the lead that has this e-mail address or CRM id."""
+        return None if value is None else self._owners[column].get(value)
 
     def is_owned(self, column: str, value: str | None) -> bool:
         """Tell whether a lead has this e-mail address or CRM id."""
@@ -67,12 +73,8 @@ class KnownLeads:
     def refuse_taken(self, fields: Mapping[str, Any], lead_id: str | None = None) -> None:
         """Refuse (TAKEN) to give a lead, or a new one, an e-mail address or CRM id that another lead has."""
         for column, given, name in UNIQUE:
-            if self._owner(column, fields) not in (None, lead_id):
+            if self.owner(column, fields.get(column)) not in (None, lead_id):
                 raise Refused(ErrorCode.TAKEN, f"{name} {shown(fields[given])}: another lead has it", name)
-
-    def _owner(self, column: str, fields: Mapping[str, Any]) -> str | None:
-        value = fields.get(column)
-        return None if value is None else self._owners[column].get(value)
 
 
 async def load_known(work: Work, rows: Iterable[Mapping[str, Any]], *, lock: bool = True, with_campaigns: bool = True) -> KnownLeads:

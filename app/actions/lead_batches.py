@@ -225,7 +225,11 @@ async def step(work: Work, job: Row, chosen: Chosen) -> tuple[dict[str, Any] | N
     return {"done": done}, progress
 
 
-_ITS = (_TARGET.c.workspace_id == sa.bindparam("workspace"), _TARGET.c.batch_id == sa.bindparam("batch", type_=sa.Text))
+_ITS = (
+    _TARGET.c.workspace_id == sa.bindparam("workspace"),
+    _TARGET.c.batch_id == sa.bindparam("batch", type_=sa.Text),
+    _TARGET.c.sequence == sa.literal_column("0"),  # it stands in the key before the leads
+)
 _NEXT = sa.select(_TARGET.c.lead_id).where(*_ITS).order_by(_TARGET.c.lead_id).limit(sa.bindparam("most", type_=sa.Integer))
 
 

@@ -6,42 +6,40 @@ An undo is itself a batch, and can be undone. What it does is read off the log; 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from functools import cache
-from operator import itemgetter
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql as pg
 
-from app.actions import batches, jobs, references
+from app.actions import batches, jobs, references, undo_targets
 from app.actions.activities import ACTIVITY, ActivityKind
 from app.actions.batches import BATCH, BatchKind, JobStatus
 from app.actions.emails import EMAIL, EmailStatus
-from app.actions.known_leads import KnownLeads, load_known, load_named
+from app.actions.known_leads import UNIQUE, KnownLeads, load_known, load_named
 from app.actions.lead_changes import Move, settle
 from app.actions.lead_removal import TAKEN, remove
 from app.actions.lead_rows import Refused, changed_lead, new_lead
 from app.actions.races import going_round
-from app.actions.undo_deltas import TELLING, Delta, as_patch, is_as_made, same, state_of
+from app.actions.undo_deltas import Delta, as_patch, is_as_made, same, state_of
+from app.actions.undo_targets import LOG_ENDS, along_with, deltas_of, of_leads
 from app.actions.work import Work
 from app.database import among, insert_rows, listed, table_of
 from app.errors import Conflict, NotFound
 from app.rules.emails import email_key
 from app.rules.fields import read_input
-from app.tables import BatchLead, UndoConflict, User
+from app.tables import UndoConflict, User
 
 #: More leads than this are a job's.
 AT_ONCE = 10_000
 #: Leads of one transaction of a job.
 CHUNK = 2_000
+#: Of later chunks, about as many come along with one at most: those that exchanged e-mail addresses or CRM ids with leads of it.
+ALONG = 2_000
 #: The kind of the job.
 JOB = "batch.undo"
 jobs.GIVEN_UP[JOB] = batches.give_up
 
-_TARGET = table_of(BatchLead)
 _CONFLICT = table_of(UndoConflict)
 _USER = table_of(User)
-_LOG_ENDS = 2**62
 Row = dict[str, Any]
 
 
@@ -66,9 +64,9 @@ async def undo(work: Work, batch_id: str) -> str:
         "actorId": work.caller.actor_id,
         "requestId": work.request_id,
         "first": batch["first_sequence"] or 0,
-        "last": batch["last_sequence"] or _LOG_ENDS,
+        "last": batch["last_sequence"] or LOG_ENDS,
     }
-    payload["total"] = count = await work.run(_TAKE_DOWN, _binds(payload))
+    payload["total"] = count = await undo_targets.take_down(work, payload)
     await batches.mark_undone(work, batch, undo_id)
     if count > AT_ONCE:
         await jobs.queue(work, JOB, payload)
@@ -90,20 +88,6 @@ def _refuse(batch: Mapping[str, Any]) -> None:
 
 _MINE = (BATCH.c.workspace_id == sa.bindparam("workspace"), BATCH.c.id == sa.bindparam("batch"))
 _LOCKED = sa.select(BATCH).where(*_MINE).with_for_update()
-_FROM, _TO = sa.bindparam("first", type_=sa.BigInteger), sa.bindparam("last", type_=sa.BigInteger)
-_OF_BATCH = (ACTIVITY.c.workspace_id == sa.bindparam("workspace"), ACTIVITY.c.batch_id == sa.bindparam("batch", type_=sa.Text))
-_ITS = (*_OF_BATCH, ACTIVITY.c.sequence.between(_FROM, _TO))
-_TAKE_DOWN = sa.insert(_TARGET).from_select(
-    ["workspace_id", "batch_id", "lead_id"],
-    sa.select(sa.bindparam("workspace", type_=sa.Text), sa.bindparam("undo", type_=sa.Text), ACTIVITY.c.lead_id)
-    .where(*_ITS, ACTIVITY.c.kind.in_([kind.value for kind in TELLING]), ACTIVITY.c.lead_id.is_not(None))
-    .distinct(),
-    include_defaults=False,
-)
-
-
-def _binds(payload: Mapping[str, Any]) -> dict[str, Any]:
-    return {"batch": payload["undoes"], "undo": payload["batchId"], "first": payload["first"], "last": payload["last"]}
 
 
 async def step(work: Work, job: Row) -> tuple[dict[str, Any] | None, int]:
@@ -120,11 +104,12 @@ async def step(work: Work, job: Row) -> tuple[dict[str, Any] | None, int]:
 
 async def _take_back(work: Work, payload: Mapping[str, Any], most: int, *, position: int, progress: int) -> tuple[int, int]:
     """Take the next leads back; give their number, and that of the conflicts."""
-    targets = [row["lead_id"] for row in await work.rows(_NEXT, {"batch": payload["batchId"], "most": most})]
-    if not targets:
+    taken = await undo_targets.next_ones(work, payload, most)
+    if not taken:
         return 0, 0
-    deltas = await _deltas(work, payload, targets, brief=True)
-    deltas |= await _deltas(work, payload, [lead_id for lead_id, delta in deltas.items() if delta.brief and not delta.only_created])
+    targets = [row["lead_id"] for row in taken]
+    deltas = await deltas_of(work, payload, targets, brief=True)
+    deltas |= await deltas_of(work, payload, [lead_id for lead_id, delta in deltas.items() if delta.brief and not delta.only_created])
 
     async def attempt() -> "_Decided":
         decided = await _decide(work, payload, deltas)
@@ -140,55 +125,9 @@ async def _take_back(work: Work, payload: Mapping[str, Any], most: int, *, posit
         for place, (lead_id, name) in enumerate(decided.conflicts, position)
     ]
     await insert_rows(work.connection, _CONFLICT, rows)
-    await work.run(_STRUCK, {"batch": payload["batchId"], "least": targets[-1]})
+    await undo_targets.strike(work, payload, taken[-1], deltas)
     await batches.add_counts(work, payload["batchId"], decided.counts, progress=progress)
-    return len(targets), len(rows)
-
-
-_HERE = (_TARGET.c.workspace_id == sa.bindparam("workspace"), _TARGET.c.batch_id == sa.bindparam("batch", type_=sa.Text))
-# The youngest first: a lead that the batch created may have what one that it changed gave up.
-_NEXT = sa.select(_TARGET.c.lead_id).where(*_HERE).order_by(_TARGET.c.lead_id.desc()).limit(sa.bindparam("most", type_=sa.Integer))
-# So all that come after the last of those: a list of them PostgreSQL compares with every lead that is left, before it knows the table.
-_STRUCK = sa.delete(_TARGET).where(*_HERE, _TARGET.c.lead_id >= sa.bindparam("least", type_=sa.Text))
-
-
-async def _deltas(work: Work, payload: Mapping[str, Any], lead_ids: Sequence[str], *, brief: bool = False) -> dict[str, Delta]:
-    """Read off the log what the batch did to these leads; `brief`: of one that it created outside of campaigns, no more than that."""
-    deltas = {lead_id: Delta() for lead_id in lead_ids}
-    if deltas:
-        leads = {"leads": listed(lead_ids, postgres=work.postgres)}
-        told = await work.rows(_told(brief=brief, postgres=work.postgres), {**_binds(payload), **leads})
-        # Sorted here: asked for in their order, SQLite would walk the whole log for it.
-        for row in sorted(told, key=itemgetter("sequence")):
-            deltas[row["lead_id"]].add(row)
-    return deltas
-
-
-def _of_leads(table: sa.Table, columns: Sequence[sa.ColumnElement[Any]], *where: sa.ColumnElement[bool], postgres: bool) -> sa.Select[Any]:
-    """Read what a table holds of leads, `:leads`.
-
-    Lead by lead, each from the index of leads: with a list of them PostgreSQL would read all that a batch wrote, once for each chunk.
-    """
-    where = (table.c.workspace_id == sa.bindparam("workspace"), *where)
-    if not postgres:
-        return sa.select(*columns).where(*where, among(table.c.lead_id, "leads", postgres=False))
-    lead = sa.func.unnest(sa.bindparam("leads", type_=pg.ARRAY(sa.Text))).table_valued("lead_id").render_derived("one")
-    each = sa.select(*columns).where(*where, table.c.lead_id == lead.c.lead_id).offset(sa.literal_column("0")).lateral("each")
-    return sa.select(each).select_from(lead, each)
-
-
-@cache
-def _told(*, brief: bool, postgres: bool) -> sa.Select[Any]:
-    # A sum, for which no index stands: else either database may read all that the batch wrote, once for each lead or each chunk.
-    within = (ACTIVITY.c.sequence + sa.literal_column("0")).between(_FROM, _TO)
-    changes: sa.ColumnElement[Any] = ACTIVITY.c.changes
-    if brief:
-        text: Any = sa.cast(changes, sa.Text) if postgres else sa.type_coerce(changes, sa.Text)
-        joined = (sa.func.strpos if postgres else sa.func.instr)(text, sa.literal_column("""'"field":"campaigns"'"""))
-        created = ACTIVITY.c.kind == sa.literal_column(f"'{ActivityKind.LEAD_CREATED}'")
-        changes = sa.case((sa.and_(created, joined == sa.literal_column("0")), sa.null()), else_=changes).label("changes")
-    columns = [ACTIVITY.c.lead_id, ACTIVITY.c.kind, ACTIVITY.c.sequence, changes]
-    return _of_leads(ACTIVITY, columns, *_OF_BATCH, within, postgres=postgres)
+    return len(deltas), len(rows)
 
 
 @dataclass(slots=True)
@@ -199,6 +138,9 @@ class _Decided:
     campaigns: set[str]
     users: set[str]
     contacted: set[str]
+    ahead: set[str]  #: Those that are not decided yet.
+    distrusted: set[tuple[str, str]]  #: Who gets in which column nothing on trust: it was found that its holder keeps it.
+    trusted: list[tuple[str, str, str, str]] = field(default_factory=list)  #: Who was given on trust, in which column, what, of whom.
     gone: list[Row] = field(default_factory=list)
     moves: list[Move] = field(default_factory=list)
     emails: list[Row] = field(default_factory=list)
@@ -208,13 +150,36 @@ class _Decided:
     def count(self, name: str) -> None:
         self.counts[name] = self.counts.get(name, 0) + 1
 
+    def may_have(self, lead_id: str, fields: Mapping[str, Any], column: str) -> bool:
+        """Tell whether nobody else has the value of a unique column; who is not decided yet is trusted to give it up."""
+        value = fields.get(column)
+        holder = self.known.owner(column, value)
+        if value is None or holder is None or holder == lead_id:
+            return True
+        if holder not in self.ahead or (lead_id, column) in self.distrusted:
+            return False
+        self.trusted.append((lead_id, column, value, holder))
+        return True
+
+    def disappointed(self) -> set[tuple[str, str]]:
+        """Give who got in which column what its holder kept after all, and who was to have what these keep now."""
+        kept = {(one, column) for one, column, value, holder in self.trusted if self.known.by_id.get(holder, {}).get(column) == value}
+        while more := {(one, column) for one, column, _, holder in self.trusted if (holder, column) in kept} - kept:
+            kept |= more
+        return kept
+
 
 async def _decide(work: Work, payload: Mapping[str, Any], deltas: dict[str, Delta]) -> _Decided:
-    """Look at what is there now, and decide each lead, the latest change first."""
+    """Look at what is there now, and decide each lead, the latest change first.
+
+    A lead may have back what one that comes after it has: two can have exchanged it. Where that one then keeps it, all is decided anew.
+    """
+    known = await _known(work, payload, deltas)
     others = [delta for delta in deltas.values() if not delta.only_created]
-    known = await _known(work, deltas)
     # Of those that it created, and that have changed since, all that it gave them is compared.
-    deltas |= await _deltas(work, payload, [each for each, delta in deltas.items() if delta.brief and _has_changed(known.by_id.get(each))])
+    deltas |= await deltas_of(
+        work, payload, [each for each, delta in deltas.items() if delta.brief and _has_changed(known.by_id.get(each))]
+    )
     made = [lead_id for lead_id, delta in deltas.items() if delta.created and lead_id in known.by_id]
     left = {campaign_id for delta in others for campaign_id in delta.left()}
     users = {user for delta in others if (user := delta.before.get("assignee")) is not None}
@@ -223,9 +188,21 @@ async def _decide(work: Work, payload: Mapping[str, Any], deltas: dict[str, Delt
         campaigns=await references.known_campaigns(work, left) if left else set(),
         users=await _known_users(work, users) if users else set(),
         contacted=await _contacted(work, made) if made else set(),
+        ahead=set(deltas),
+        distrusted=set(),
     )
-    for lead_id, delta in sorted(deltas.items(), key=lambda item: -item[1].last):
-        lead = known.by_id.get(lead_id)
+    _decide_each(work, decided, deltas)
+    while disappointed := decided.disappointed():
+        known, distrusted = await _look_up(work, deltas), decided.distrusted | disappointed
+        decided = _Decided(known, decided.campaigns, decided.users, decided.contacted, set(deltas), distrusted)
+        _decide_each(work, decided, deltas)
+    return decided
+
+
+def _decide_each(work: Work, decided: _Decided, deltas: Mapping[str, Delta]) -> None:
+    for lead_id, delta in deltas.items():
+        decided.ahead.discard(lead_id)
+        lead = decided.known.by_id.get(lead_id)
         if delta.deleted:
             _bring_back(work, decided, lead_id, delta)
         elif lead is None:
@@ -234,15 +211,32 @@ async def _decide(work: Work, payload: Mapping[str, Any], deltas: dict[str, Delt
             _take_away(decided, lead, delta)
         else:
             _change_back(work, decided, lead, delta)
-    return decided
 
 
 def _has_changed(lead: Row | None) -> bool:
     return lead is not None and lead["version"] != 1
 
 
-async def _known(work: Work, deltas: Mapping[str, Delta]) -> KnownLeads:
-    """Read the leads, and those that have by now what one of them had: where all are to go, no more of them than that takes."""
+async def _known(work: Work, payload: Mapping[str, Any], deltas: dict[str, Delta]) -> KnownLeads:
+    """Read the leads, and those that have by now what one of them had.
+
+    Of the latter, those that the undo still has before it come along: what leads exchanged they can have back only at once.
+    """
+    known = found = await _look_up(work, deltas)
+    most = len(deltas) + ALONG
+    while len(deltas) < most and (holders := [lead_id for lead_id in found.by_id if lead_id not in deltas]):
+        along = await along_with(work, payload, holders)
+        if not along:
+            break
+        deltas |= along
+        found = await _look_up(work, along)
+        for lead_id, lead in found.by_id.items():
+            known.put(lead, found.campaigns[lead_id])
+    return known
+
+
+async def _look_up(work: Work, deltas: Mapping[str, Delta]) -> KnownLeads:
+    """Read the leads and those that have what one of them had: where all are to go, no more of them than that takes."""
     if all(delta.only_created for delta in deltas.values()):
         return await load_named(work, {"id": deltas, "email_key": (), "crm_id": ()}, columns=TAKEN)
     named = []
@@ -262,8 +256,8 @@ async def _contacted(work: Work, lead_ids: Sequence[str]) -> set[str]:
     """Tell to whom an e-mail went out or is going, and of whom an event was recorded."""
     binds = {"leads": listed(lead_ids, postgres=work.postgres)}
     gone_out = EMAIL.c.status.in_([EmailStatus.SENDING.value, EmailStatus.SENT.value])
-    sent = _of_leads(EMAIL, [EMAIL.c.lead_id], gone_out, postgres=work.postgres)
-    events = _of_leads(ACTIVITY, [ACTIVITY.c.lead_id], ACTIVITY.c.kind == ActivityKind.EVENT.value, postgres=work.postgres)
+    sent = of_leads(EMAIL, [EMAIL.c.lead_id], gone_out, postgres=work.postgres)
+    events = of_leads(ACTIVITY, [ACTIVITY.c.lead_id], ACTIVITY.c.kind == ActivityKind.EVENT.value, postgres=work.postgres)
     return {row["lead_id"] for row in await work.rows(sa.union(sent, events), binds)}
 
 
@@ -315,10 +309,8 @@ def _readable(values: Mapping[str, Any], conflicts: list[str]) -> dict[str, Any]
 
 def _with(work: Work, decided: _Decided, lead: Row, fields: dict[str, Any], conflicts: list[str]) -> Row:
     """Give the lead with these columns, but for an address or a CRM id that may not be given to it any more."""
-    for column, also, name in (("email_key", "email", "email"), ("crm_id", "crm_id", "crmId")):
-        try:
-            decided.known.refuse_taken({key: fields[key] for key in (column, also) if key in fields}, lead["id"])
-        except Refused:
+    for column, also, name in UNIQUE:
+        if not decided.may_have(lead["id"], fields, column):
             fields = {key: value for key, value in fields.items() if key not in (column, also)}
             conflicts.append(name)
     try:
@@ -333,7 +325,8 @@ def _bring_back(work: Work, decided: _Decided, lead_id: str, delta: Delta) -> No
         decided.count("unchanged")
         return
     fields, errors = read_input(delta.fields_before(), clearing=False)
-    if errors or not fields or _is_taken(decided, fields):  # by another lead; without a field, it was erased from the log
+    # Without a field, it was erased from the log.
+    if errors or not fields or not all(decided.may_have(lead_id, fields, column) for column, _, _ in UNIQUE):
         decided.conflicts.append((lead_id, "lead"))
         decided.count("skipped")
         return
@@ -354,14 +347,6 @@ def _bring_back(work: Work, decided: _Decided, lead_id: str, delta: Delta) -> No
     decided.known.put(row, is_in)
     decided.emails += [_email(work, lead_id, each) for each in was.get("emails") or ()]
     decided.count("created")
-
-
-def _is_taken(decided: _Decided, fields: Mapping[str, Any]) -> bool:
-    try:
-        decided.known.refuse_taken(fields)
-    except Refused:
-        return True
-    return False
 
 
 def _email(work: Work, lead_id: str, was: Mapping[str, Any]) -> Row:

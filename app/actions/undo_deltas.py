@@ -24,8 +24,8 @@ class Delta:
 
     created: bool = False
     deleted: bool = False
-    last: int = 0  #: The number in the log of the last of it.
     brief: bool = False  #: Whether what it created the lead with is left out.
+    place: int | None = None  #: Of a lead that comes along before it is its turn: where it stands among those that are left.
     _told: list[list[dict[str, Any]]] = field(default_factory=list)
     _before: dict[str, Any] = field(default_factory=dict)
     _after: dict[str, Any] = field(default_factory=dict)
@@ -34,7 +34,6 @@ class Delta:
         """Take in the next row of the log."""
         self.created = self.created or row["kind"] == ActivityKind.LEAD_CREATED
         self.deleted = row["kind"] == ActivityKind.LEAD_DELETED
-        self.last = row["sequence"]
         self.brief = self.brief or row["changes"] is None
         self._told.append(row["changes"] or [])
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 import sqlalchemy as sa
 
-from app.actions import batches, imports, lead_batches, undo
+from app.actions import batches, imports, lead_batches, undo, undo_targets
 from app.actions.emails import EMAIL
 from app.actions.jobs import JOB
 from app.actions.work import Work
@@ -127,7 +127,7 @@ async def test_a_new_lead_that_was_changed_and_changed_back_since_goes(api, upse
 @pytest.mark.parametrize("brief", [True, False])
 async def test_an_undo_looks_for_no_more_of_the_log_than_that_of_its_leads(work, brief):
     """Neither database may walk all that a batch wrote: once for each chunk, that is the square of it."""
-    asked = undo._told(brief=brief, postgres=work.postgres).compile(dialect=work.connection.dialect)
+    asked = undo_targets._told(brief=brief, postgres=work.postgres).compile(dialect=work.connection.dialect)
     binds = {"leads": [] if work.postgres else "[]", "batch": "bat_", "workspace": work.workspace, "first": 1, "last": 9}
     explained = "EXPLAIN QUERY PLAN" if not work.postgres else "EXPLAIN"
     if work.postgres:
@@ -406,6 +406,23 @@ async def test_many_leads_are_taken_back_by_a_job_and_their_undo_too(api, upsert
     again = await worked((await take_back(undone["id"]))["id"])
     assert again["summary"] == {"total": 7, "created": 6, "updated": 1, "unchanged": 0, "skipped": 0, "deleted": 0}
     assert await state() == after
+
+
+@pytest.mark.usefixtures("few")
+async def test_an_undo_that_began_before_its_leads_stood_in_the_order_of_the_log_goes_on(
+    upsert, take_back, state, worked, database, caller
+):
+    await upsert(ROWS)
+    before = await state()
+    made = await upsert([*({"email": f"{n}@example.com"} for n in range(5)), {"email": "ann@example.com", "title": "CEO"}])
+    undone = await take_back(made)
+    async with database.writing() as connection:  # as the migration leaves them
+        mine = (undo_targets._TARGET.c.workspace_id == sa.bindparam("workspace"), undo_targets._TARGET.c.batch_id == sa.bindparam("batch"))
+        nowhere = sa.update(undo_targets._TARGET).values(sequence=0).where(*mine)
+        await connection.execute(nowhere, {"workspace": caller.workspace_id, "batch": undone["id"]})
+    ended = await worked(undone["id"])
+    assert ended["summary"] == {"total": 6, "created": 0, "updated": 1, "unchanged": 0, "skipped": 0, "deleted": 5}
+    assert await state() == before
 
 
 @pytest.mark.usefixtures("few")

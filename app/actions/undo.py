@@ -25,7 +25,7 @@ from app.actions.work import Work
 from app.database import among, insert_rows, listed, table_of
 from app.errors import Conflict, NotFound
 from app.rules.emails import email_key
-from app.rules.fields import read_input
+from app.rules.fields import LEAD_FIELDS, read_input
 from app.tables import UndoConflict, User
 
 #: More leads than this are a job's.
@@ -87,6 +87,8 @@ def _refuse(batch: Mapping[str, Any]) -> None:
 
 
 _MINE = (BATCH.c.workspace_id == sa.bindparam("workspace"), BATCH.c.id == sa.bindparam("batch"))
+#: By the name of a field, the columns that hold it.
+_COLUMNS = {field.name: (field.column,) for field in LEAD_FIELDS} | {"email": ("email", "email_key")}
 _LOCKED = sa.select(BATCH).where(*_MINE).with_for_update()
 
 
@@ -182,6 +184,7 @@ async def _decide(work: Work, payload: Mapping[str, Any], deltas: dict[str, Delt
     )
     made = [lead_id for lead_id, delta in deltas.items() if delta.created and lead_id in known.by_id]
     left = {campaign_id for delta in others for campaign_id in delta.left()}
+    left |= {campaign_id for lead_id in made for campaign_id in deltas[lead_id].campaigns_of_new() - known.campaigns[lead_id]}
     users = {user for delta in others if (user := delta.before.get("assignee")) is not None}
     decided = _Decided(
         known,
@@ -262,7 +265,7 @@ async def _contacted(work: Work, lead_ids: Sequence[str]) -> set[str]:
 
 
 def _take_away(decided: _Decided, lead: Row, delta: Delta) -> None:
-    if lead["id"] in decided.contacted or not is_as_made(delta, lead, decided.known.campaigns[lead["id"]]):
+    if lead["id"] in decided.contacted or not is_as_made(delta, lead, decided.known.campaigns[lead["id"]], decided.campaigns):
         decided.conflicts.append((lead["id"], "lead"))
         decided.count("skipped")
         return
@@ -295,7 +298,8 @@ def _change_back(work: Work, decided: _Decided, lead: Row, delta: Delta) -> None
     if after_row is lead and is_in == held:
         decided.count("skipped" if conflicts else "unchanged")
         return
-    decided.moves.append(Move(lead, after_row, held, is_in, unscored=delta.scored_first() and not conflicts))
+    unscored = lead["quality_score"] is None or (delta.scored_first() and not conflicts)
+    decided.moves.append(Move(lead, after_row, held, is_in, unscored=unscored))
     decided.known.put(after_row, is_in)
     decided.count("updated")
 
@@ -308,16 +312,21 @@ def _readable(values: Mapping[str, Any], conflicts: list[str]) -> dict[str, Any]
 
 
 def _with(work: Work, decided: _Decided, lead: Row, fields: dict[str, Any], conflicts: list[str]) -> Row:
-    """Give the lead with these columns, but for an address or a CRM id that may not be given to it any more."""
+    """Give the lead with these columns, but for those that may not be given to it any more."""
     for column, also, name in UNIQUE:
         if not decided.may_have(lead["id"], fields, column):
             fields = {key: value for key, value in fields.items() if key not in (column, also)}
             conflicts.append(name)
-    try:
-        return changed_lead(work, lead, fields)
-    except Refused as refused:
-        conflicts.append(refused.error.field or "lead")
-        return lead
+    while True:
+        try:
+            return changed_lead(work, lead, fields)
+        except Refused as refused:
+            name = refused.error.field or "lead"
+            conflicts.append(name)
+            left = {column: value for column, value in fields.items() if column not in _COLUMNS.get(name, ())}
+            if len(left) == len(fields):
+                return lead
+            fields = left
 
 
 def _bring_back(work: Work, decided: _Decided, lead_id: str, delta: Delta) -> None:

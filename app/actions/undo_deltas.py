@@ -1,6 +1,6 @@
 """What a batch came to for one lead, read off the log; and what is left of that to take back."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
@@ -62,7 +62,9 @@ class Delta:
                 self._after[change["field"]] = change["after"]
 
     def campaigns_of_new(self) -> frozenset[str]:
-        """Give the campaigns that a lead was created in, which it `only_created`."""
+        """Give the campaigns that a lead which it created was in when the batch had ended."""
+        if not self.only_created:
+            return frozenset(self.after.get("campaigns") or ())
         found = [change["after"] for change in self._told[0] if change["field"] == "campaigns"]
         return frozenset(found[0] or ()) if found else frozenset()
 
@@ -111,9 +113,11 @@ def state_of(lead: Mapping[str, Any]) -> dict[str, Any]:
     return state if lead["assignee_id"] is None else {**state, "assignee": lead["assignee_id"]}
 
 
-def is_as_made(delta: Delta, lead: Mapping[str, Any], campaigns: frozenset[str]) -> bool:
-    """Tell whether a lead that a batch created is as the batch left it."""
+def is_as_made(delta: Delta, lead: Mapping[str, Any], campaigns: frozenset[str], there: Container[str]) -> bool:
+    """Tell whether a lead that a batch created is as the batch left it. A campaign that is no more `there` took its places with it."""
+    if any(each in there for each in delta.campaigns_of_new() - campaigns) or campaigns - delta.campaigns_of_new():
+        return False
     if delta.only_created and lead["version"] == 1:  # every change would have raised it
-        return campaigns == delta.campaigns_of_new()
+        return True
     left = {name: value for name, value in delta.after.items() if value is not None and name not in ("qualityScore", "campaigns")}
-    return same(left, state_of(lead)) and campaigns == frozenset(delta.after.get("campaigns") or ())
+    return same(left, state_of(lead))

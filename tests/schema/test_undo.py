@@ -1,60 +1,16 @@
 """Taking batches back."""
 
-import asyncio
 import io
-from datetime import UTC, datetime
 
 import pytest
 import sqlalchemy as sa
+from undoing import ROWS, UNDO
 
-from app.actions import batches, imports, lead_batches, undo, undo_targets
+from app.actions import imports, undo_targets
 from app.actions.emails import EMAIL
-from app.actions.jobs import JOB
 from app.actions.work import Work
 from app.database import insert_rows
 from app.worker import Worker
-
-UNDO = "batches/undo"
-STATE = """{ leads(first: 30, orderBy: [{field: CREATED_AT}]) { totalCount nodes {
-  id email crmId firstName lastName company title phone website linkedinUrl location source status notes attributes optInAt
-  qualityScore score { value stale components { kind points reasons } } assignee { id } campaigns(first: 3) { nodes { id } } createdAt
-} } }"""
-
-
-@pytest.fixture
-def state(api):
-    async def state():
-        return (await api(STATE))["leads"]["nodes"]
-
-    return state
-
-
-@pytest.fixture
-def upsert(api):
-    async def upsert(rows, **more):
-        return (await api("leads/upsert_many", input={"leads": rows, **more}))["leadUpsertMany"]
-
-    return upsert
-
-
-@pytest.fixture
-def take_back(api):
-    async def take_back(batch):
-        return (await api(UNDO, id=batch if isinstance(batch, str) else batch["batch"]["id"]))["batchUndo"]["batch"]
-
-    return take_back
-
-
-@pytest.fixture
-async def campaign(api):
-    return (await api("campaigns/create", input={"name": "Spring", "criteria": {"titles": ["cto"]}}))["campaignCreate"]["campaign"]["id"]
-
-
-ROWS = [
-    {"email": "ann@example.com", "firstName": "Ann", "title": "CTO", "attributes": {"plan": "gold", "seats": 3}},
-    {"crmId": "2", "company": "Acme", "phone": "+33 6 12 34 56 78", "optInAt": "2026-01-20T10:00:00Z", "status": "REPLIED"},
-    {"email": "cleo@example.com", "website": "cleo.example.com", "source": "linkedin"},
-]
 
 
 async def test_leads_that_a_batch_created_go(upsert, take_back, state, campaign):
@@ -317,6 +273,44 @@ async def test_an_import_is_taken_back_like_any_batch(api, upsert, take_back, st
     assert (now["cleo@example.com"]["company"], now["y@example.com"]["notes"]) == ("Other", "called")
 
 
+async def test_a_field_that_may_not_return_leaves_the_others_to_return(api, upsert, take_back, state):
+    await upsert([{"phone": "+33612345678", "crmId": "1", "title": "CTO", "attributes": {"a": 1}}])
+    [before] = await state()
+    made = await upsert([{"crmId": "1", "email": "ann@example.com", "title": "CEO", "company": "Acme"}])
+    lead = made["results"][0]["leadId"]
+    await api("leads/update", lead={"id": lead}, patch={"phone": None, "crmId": None})
+    undone = await take_back(made)
+    assert undone["conflicts"]["nodes"] == [{"leadId": lead, "field": "email"}]
+    [after] = await state()
+    assert after == before | {
+        "phone": None,
+        "crmId": None,
+        "email": "ann@example.com",
+        "score": after["score"],
+        "qualityScore": after["qualityScore"],
+    }
+
+
+async def test_leads_of_a_campaign_that_is_gone_go_all_the_same(api, upsert, take_back, state, campaign):
+    there = (await api("campaigns/create", input={"name": "There"}))["campaignCreate"]["campaign"]["id"]
+    made = await upsert(ROWS, campaignId=campaign)
+    ids = [{"id": result["leadId"]} for result in made["results"]]
+    await api("campaigns/add_leads", id=there, leads=ids[:1])
+    await api("campaigns/delete", id=campaign)
+    undone = await take_back(made)
+    assert undone["conflicts"]["nodes"] == [{"leadId": ids[0]["id"], "field": "lead"}]
+    assert [lead["id"] for lead in await state()] == [ids[0]["id"]]
+
+
+async def test_a_lead_without_a_score_gets_none_by_an_undo(upsert, take_back, state):
+    await upsert(ROWS, autoScore=False)
+    before = await state()
+    changed = await upsert([{"email": "ann@example.com", "title": "CEO"}], autoScore=False)
+    assert (await take_back(changed))["summary"]["updated"] == 1
+    assert await state() == before
+    assert {lead["qualityScore"] for lead in before} == {None}
+
+
 async def test_each_undo_turns_the_marks_of_all_below_it(api, upsert, take_back):
     """An undo that is undone is no more in force, and what it undid is; of a longer row of them, each other one."""
     row = [(await upsert([{"email": "ann@example.com"}]))["batch"]["id"]]
@@ -330,124 +324,3 @@ async def test_each_undo_turns_the_marks_of_all_below_it(api, upsert, take_back)
         for batch, by in zip(row, undone, strict=True):
             if by is not None:
                 assert "was undone already" in (await api.error(UNDO, id=batch))["message"]
-
-
-# Jobs
-
-
-@pytest.fixture
-def few(monkeypatch):
-    """Two leads at once, chunks of two: what is a job from 10,001 leads on is one from three."""
-    for module in (undo, lead_batches):
-        monkeypatch.setattr(module, "AT_ONCE", 2)
-        monkeypatch.setattr(module, "CHUNK", 2)
-
-
-@pytest.fixture
-def worked(api, database, settings):
-    async def until_ended(batch_id):
-        stop = asyncio.Event()
-        working = asyncio.create_task(Worker(database, settings).run(stop))
-        asked = "query($id: ID!) { node(id: $id) { ... on Batch { status progress error summary { total created updated unchanged skipped "
-        asked += "deleted } conflicts { nodes { leadId field } } } } }"
-        try:
-            async with asyncio.timeout(60):
-                while True:
-                    found = (await api(asked, id=batch_id))["node"]
-                    if found["status"] not in ("PENDING", "RUNNING"):
-                        return found
-                    await asyncio.sleep(0.02)
-        finally:
-            stop.set()
-            await working
-
-    return until_ended
-
-
-async def test_the_log_of_a_job_reads_as_that_of_a_request(api, upsert, take_back, worked, monkeypatch):
-    """SQLite is given the rows of the one in blocks, of the other as one text."""
-    monkeypatch.setattr(undo, "CHUNK", 120)
-    asked = """query($batch: ID!, $after: String) { activities(first: 200, after: $after, where: {batchId: {eq: $batch}}) {
-      nodes { kind leadId requestId campaign { id } event changes { field before after } actor { __typename } } } }"""
-    made = await upsert([{"email": f"{n}@example.com", "title": "CTO" if n % 3 else None, "attributes": {"n": n}} for n in range(137)])
-    batch, logs = made["batch"]["id"], []
-    for at_once in (1_000, 1_000, 2, 2):  # gone and back, and so again by jobs
-        monkeypatch.setattr(undo, "AT_ONCE", at_once)
-        batch = (await take_back(batch))["id"]
-        assert (await worked(batch))["summary"]["total"] == 137
-        told = (await api(asked, batch=batch))["activities"]["nodes"]
-        for entry in told:
-            assert entry.pop("requestId")
-            entry["changes"] = [change for change in entry["changes"] if change["field"] != "version"]
-        logs.append(sorted(told, key=lambda entry: entry["leadId"]))
-    assert logs[:2] == logs[2:]
-    assert [len(log) for log in logs] == [137] * 4
-    assert logs[0] != logs[1]
-
-
-@pytest.mark.usefixtures("few")
-async def test_many_leads_are_taken_back_by_a_job_and_their_undo_too(api, upsert, take_back, state, worked, campaign):
-    await upsert(ROWS)
-    before = await state()
-    made = await upsert(
-        [*({"email": f"{n}@example.com"} for n in range(7)), {"email": "ann@example.com", "title": "CEO"}], campaignId=campaign
-    )
-    await api("leads/update", lead={"email": "3@example.com"}, patch={"title": "CTO"})
-    after = await state()
-    undone = await take_back(made)
-    assert (undone["status"], undone["summary"]["total"]) == ("PENDING", 0)
-    assert "was undone already" in (await api.error(UNDO, id=made["batch"]["id"]))["message"]
-    assert "is PENDING" in (await api.error(UNDO, id=undone["id"]))["message"]
-    ended = await worked(undone["id"])
-    assert (ended["status"], ended["progress"], ended["error"]) == ("SUCCEEDED", 1.0, None)
-    assert ended["summary"] == {"total": 8, "created": 0, "updated": 1, "unchanged": 0, "skipped": 1, "deleted": 6}
-    assert ended["conflicts"]["nodes"] == [{"leadId": made["results"][3]["leadId"], "field": "lead"}]
-    assert [lead for lead in await state() if lead["email"] != "3@example.com"] == before
-    again = await worked((await take_back(undone["id"]))["id"])
-    assert again["summary"] == {"total": 7, "created": 6, "updated": 1, "unchanged": 0, "skipped": 0, "deleted": 0}
-    assert await state() == after
-
-
-@pytest.mark.usefixtures("few")
-async def test_an_undo_that_began_before_its_leads_stood_in_the_order_of_the_log_goes_on(
-    upsert, take_back, state, worked, database, caller
-):
-    await upsert(ROWS)
-    before = await state()
-    made = await upsert([*({"email": f"{n}@example.com"} for n in range(5)), {"email": "ann@example.com", "title": "CEO"}])
-    undone = await take_back(made)
-    async with database.writing() as connection:  # as the migration leaves them
-        mine = (undo_targets._TARGET.c.workspace_id == sa.bindparam("workspace"), undo_targets._TARGET.c.batch_id == sa.bindparam("batch"))
-        nowhere = sa.update(undo_targets._TARGET).values(sequence=0).where(*mine)
-        await connection.execute(nowhere, {"workspace": caller.workspace_id, "batch": undone["id"]})
-    ended = await worked(undone["id"])
-    assert ended["summary"] == {"total": 6, "created": 0, "updated": 1, "unchanged": 0, "skipped": 0, "deleted": 5}
-    assert await state() == before
-
-
-@pytest.mark.usefixtures("few")
-async def test_an_undo_whose_job_is_given_up_fails_and_may_be_undone_and_tried_again(api, upsert, take_back, worked, database, caller):
-    made = await upsert([{"email": f"{n}@example.com"} for n in range(5)])
-    undone = await take_back(made)
-    async with database.writing() as connection:  # as after eight workers that were lost with it
-        lost = {"attempts": 8, "status": "RUNNING", "claimed_by": "lost", "lease_until": datetime(2026, 1, 20, tzinfo=UTC)}
-        mine = (JOB.c.workspace_id == sa.bindparam("workspace"), JOB.c.kind == sa.bindparam("of"))
-        changed = await connection.execute(sa.update(JOB).values(**lost).where(*mine), {"workspace": caller.workspace_id, "of": undo.JOB})
-        assert changed.rowcount == 1
-    ended = await worked(undone["id"])
-    assert (ended["status"], ended["error"]) == ("FAILED", batches.GIVEN_UP)
-    assert (await take_back(undone["id"]))["status"] == "SUCCEEDED"
-    assert (await worked((await take_back(made))["id"]))["summary"]["deleted"] == 5
-
-
-async def test_batches_of_the_log_are_told_apart(database, caller, upsert, take_back, state):
-    """A batch that does not say where it stands in the log is found in all of it."""
-    first = await upsert([ROWS[0]])
-    await upsert([ROWS[1]])
-    async with database.writing() as connection:
-        batch = undo.BATCH
-        mine = batch.c.workspace_id == sa.bindparam("workspace")
-        nowhere = sa.update(batch).values(first_sequence=None, last_sequence=None).where(mine)
-        await connection.execute(nowhere, {"workspace": caller.workspace_id})
-    await take_back(first)
-    assert [lead["crmId"] for lead in await state()] == ["2"]

@@ -112,13 +112,15 @@ async def _take_back(work: Work, payload: Mapping[str, Any], most: int, *, posit
     targets = [row["lead_id"] for row in taken]
     deltas = await deltas_of(work, payload, targets, brief=True)
     deltas |= await deltas_of(work, payload, [lead_id for lead_id, delta in deltas.items() if delta.brief and not delta.only_created])
+    most_in_all = len(deltas) + ALONG
 
     async def attempt() -> "_Decided":
-        decided = await _decide(work, payload, deltas)
+        decided = await _decide(work, payload, deltas, most_in_all)
         # Those that go make room for those that come back.
         await remove(work, decided.gone)
         await settle(work, decided.moves)
-        await insert_rows(work.connection, EMAIL, decided.emails)
+        # Those that came back with their lead before are still there: as they are cancelled, they outlived that it went once more.
+        await insert_rows(work.connection, EMAIL, decided.emails, ignore=True)
         return decided
 
     decided = await going_round(work, attempt)
@@ -165,18 +167,25 @@ class _Decided:
 
     def disappointed(self) -> set[tuple[str, str]]:
         """Give who got in which column what its holder kept after all, and who was to have what these keep now."""
-        kept = {(one, column) for one, column, value, holder in self.trusted if self.known.by_id.get(holder, {}).get(column) == value}
-        while more := {(one, column) for one, column, _, holder in self.trusted if (holder, column) in kept} - kept:
-            kept |= more
+        found = [(one, column) for one, column, value, holder in self.trusted if self.known.by_id.get(holder, {}).get(column) == value]
+        by_holder: dict[tuple[str, str], list[str]] = {}
+        for one, column, _, holder in self.trusted:
+            by_holder.setdefault((holder, column), []).append(one)
+        kept: set[tuple[str, str]] = set()
+        while found:
+            each = found.pop()
+            if each not in kept:
+                kept.add(each)
+                found += [(one, each[1]) for one in by_holder.get(each, ())]
         return kept
 
 
-async def _decide(work: Work, payload: Mapping[str, Any], deltas: dict[str, Delta]) -> _Decided:
+async def _decide(work: Work, payload: Mapping[str, Any], deltas: dict[str, Delta], most: int) -> _Decided:
     """Look at what is there now, and decide each lead, the latest change first.
 
     A lead may have back what one that comes after it has: two can have exchanged it. Where that one then keeps it, all is decided anew.
     """
-    known = await _known(work, payload, deltas)
+    known = await _known(work, payload, deltas, most)
     others = [delta for delta in deltas.values() if not delta.only_created]
     # Of those that it created, and that have changed since, all that it gave them is compared.
     deltas |= await deltas_of(
@@ -220,13 +229,12 @@ def _has_changed(lead: Row | None) -> bool:
     return lead is not None and lead["version"] != 1
 
 
-async def _known(work: Work, payload: Mapping[str, Any], deltas: dict[str, Delta]) -> KnownLeads:
+async def _known(work: Work, payload: Mapping[str, Any], deltas: dict[str, Delta], most: int) -> KnownLeads:
     """Read the leads, and those that have by now what one of them had.
 
     Of the latter, those that the undo still has before it come along: what leads exchanged they can have back only at once.
     """
     known = found = await _look_up(work, deltas)
-    most = len(deltas) + ALONG
     while len(deltas) < most and (holders := [lead_id for lead_id in found.by_id if lead_id not in deltas]):
         along = await along_with(work, payload, holders)
         if not along:

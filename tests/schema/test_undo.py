@@ -311,6 +311,23 @@ async def test_a_lead_without_a_score_gets_none_by_an_undo(upsert, take_back, st
     assert {lead["qualityScore"] for lead in before} == {None}
 
 
+async def test_a_deletion_is_taken_back_a_second_time_with_its_emails(api, upsert, take_back, state):
+    await upsert(ROWS)
+    before = await state()
+    lead = before[0]["id"]
+    at = "2030-01-01T00:00:00Z"
+    await api("emails/schedule", input={"lead": {"id": lead}, "subject": "Hello", "body": "Hi", "scheduledAt": at})
+    gone = (await api("leads/delete_many", where={"id": {"eq": lead}}, expectedCount=1))["leadDeleteMany"]
+    back = await take_back(gone)
+    await take_back(back["id"])
+    assert len(await state()) == 2
+    again = await take_back(gone)
+    assert (again["summary"]["created"], again["conflicts"]["nodes"]) == (1, [])
+    assert await state() == before
+    mails = "query($id: ID!) { lead(by: {id: $id}) { emails { nodes { status subject } } } }"
+    assert (await api(mails, id=lead))["lead"]["emails"]["nodes"] == [{"status": "CANCELLED", "subject": "Hello"}]
+
+
 async def test_each_undo_turns_the_marks_of_all_below_it(api, upsert, take_back):
     """An undo that is undone is no more in force, and what it undid is; of a longer row of them, each other one."""
     row = [(await upsert([{"email": "ann@example.com"}]))["batch"]["id"]]

@@ -14,6 +14,9 @@ NAMES = "workspace_id, batch_id, lead_id"
 def upgrade() -> None:
     """Make the table anew: the column is one of its key. What a batch has before it now gets 0, and goes on by the leads."""
     connection = op.get_bind()
+    if connection.dialect.name == "postgresql":
+        # What a server of the version before is just writing would go with the table.
+        connection.exec_driver_sql("LOCK TABLE batch_lead IN ACCESS EXCLUSIVE MODE")
     connection.exec_driver_sql(f"CREATE TABLE batch_lead_before AS SELECT {NAMES} FROM batch_lead")
     op.drop_table("batch_lead")
     op.create_table(

@@ -326,6 +326,30 @@ def test_a_document_that_can_t_be_run_is_one_line(folder: Path):
     assert leadgraph("run", folder / "latin.graphql").refusal.endswith("no text in UTF-8: save it as such")
 
 
+def test_a_second_interrupt_is_one_that_whoever_waits_may_clean_up_after():
+    """As the loop makes of it, and not raised wherever the interpreter happens to be."""
+    script = """
+import asyncio, os, signal
+from app.commands.terminal import stoppable
+
+async def main():
+    with stoppable("stopping") as stop:
+        os.kill(os.getpid(), signal.SIGINT)
+        await stop.wanted.wait()
+        os.kill(os.getpid(), signal.SIGINT)
+        try:
+            await asyncio.sleep(20)
+        except asyncio.CancelledError:
+            print("cancelled")
+            raise
+
+asyncio.run(main())
+"""
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
+    assert (ended.stdout, ended.stderr.splitlines()[0]) == ("cancelled\n", "stopping")
+    assert "KeyboardInterrupt" in ended.stderr
+
+
 def test_a_variable_that_the_document_does_not_have_is_refused_before_anything_is_asked():
     document = QUERIES / "leads" / "delete_many.graphql"
     asked = '{"where": {"email": {"eq": "a@example.com"}}, "expectedCount": 1, "dryrun": true}'

@@ -245,10 +245,17 @@ class _Run:
     async def _failed(self, job: dict[str, Any], error: BaseException) -> BaseException:
         """Note it where the database still takes that, and give what is to be said."""
         status = JobStatus.FAILED if isinstance(error, Exception) else JobStatus.CANCELLED
-        row: dict[str, Any] = {}
+        row = {"dry_run": self.asked.order.dry_run}
+        noted = False
         with suppress(Exception):
-            row = await self._end(job, status, one_line(error) if status is JobStatus.FAILED else None)
-        if self.asked.order.dry_run or status is JobStatus.CANCELLED:
+            row = await self._row()  # first: where the disk is full, the rest fails
+            await self._end(job, status, one_line(error) if status is JobStatus.FAILED else None)
+            noted = True
+        if status is JobStatus.CANCELLED:
+            goes_on = "" if noted else f". A worker goes on with it, unless importJobCancel {self.id} is sooner"
+            typer.echo(f"{self.asked.file}: interrupted; {_taken(row)}{goes_on}", err=True)
+            return error
+        if self.asked.order.dry_run:
             return error
         return Failure(f"{self.asked.file}: {_taken(row)}: {one_line(error)}{_AGAIN}")
 
@@ -272,6 +279,8 @@ _AGAIN = " Run the same command again: those rows will be unchanged."
 
 def _taken(row: Mapping[str, Any]) -> str:
     """Tell what is in of an import that ended early."""
-    if row.get("dry_run"):
+    if row["dry_run"]:
         return "stopped, and nothing was written"
+    if "id" not in row:
+        return "stopped; the rows that were taken are in, and cannot be counted now"
     return f"stopped after {_rows(summary_of(row)['total'])}, which are in{_undone_by(row.get('batch_id'))}"

@@ -54,7 +54,7 @@ def stoppable(said: str) -> Iterator[Stop]:
     if threading.current_thread() is not threading.main_thread():
         yield stop  # which alone is told of signals
         return
-    loop = asyncio.get_running_loop()
+    loop, before = asyncio.get_running_loop(), signal.getsignal(signal.SIGINT)
 
     def ask(number: signal.Signals) -> None:
         stop.by = number
@@ -65,6 +65,7 @@ def stoppable(said: str) -> Iterator[Stop]:
     def forget() -> None:
         for each in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(each)
+        signal.signal(signal.SIGINT, before)  # of which the loop knows nothing
 
     for each in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(each, ask, each)

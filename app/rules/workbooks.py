@@ -78,7 +78,12 @@ def _written(file: BinaryIO) -> Iterator[Any]:
         shutil.copyfileobj(file, copy)
         copy.seek(0)
         process = subprocess.Popen(  # noqa: S603  (nothing of the request is in the command)
-            [sys.executable, "-I", str(_READER)], stdin=copy, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+            # In a session of its own: a key that is meant for this process would end it, and the workbook seem broken.
+            [sys.executable, "-I", str(_READER)],
+            stdin=copy,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
         )
     assert process.stdout is not None  # noqa: S101  (it was asked for)
     try:

@@ -9,6 +9,8 @@ from app.rules.fields import LEAD_FIELDS
 from app.rules.folding import words
 
 ATTRIBUTES = "attributes."
+#: The fields that say which lead a row is about.
+KEY_FIELDS = frozenset({"id", "email", "crmId"})
 #: The field that holds the caller's own as one JSON object. By its name alone a column fills it in our own exports only.
 OBJECT = "attributes"
 #: Columns of an export that nobody can set.
@@ -103,7 +105,7 @@ def map_columns(headers: Sequence[str], given: Mapping[str, str | None], foreign
         found = asked[column] if column in asked else find_field(column)
         mapping.append((column, None if column not in asked and (found in taken or column in foreign) else found))
     refuse_shared_fields(mapping)
-    if not {"id", "email", "crmId"} & {field for _, field in mapping}:
+    if not KEY_FIELDS & {field for _, field in mapping}:
         for column in columns:
             if column in foreign and column not in asked:
                 raise ValueError(

@@ -16,7 +16,7 @@ from typing import Any, BinaryIO, NamedTuple, TextIO
 import orjson
 
 from app.errors import shown
-from app.rules.columns import OBJECT, find_field, is_export, rejected_columns
+from app.rules.columns import KEY_FIELDS, OBJECT, find_field, is_export, rejected_columns
 from app.rules.fields import ErrorCode, FieldError
 from app.rules.ids import prefix_of
 from app.rules.moments import with_offset
@@ -97,7 +97,8 @@ class Head(NamedTuple):
 
 def read_head(cells: Sequence[str]) -> Head:
     """Read the first row of a file; an export and a file of rejected rows are known by it."""
-    columns = [cell.strip() for cell in cells]
+    # An encoding that says its own order of bytes leaves the mark to whoever reads.
+    columns = [cell.removeprefix("\ufeff").strip() if place == 0 else cell.strip() for place, cell in enumerate(cells)]
     before = len(REJECTED_COLUMNS) if tuple(columns[: len(REJECTED_COLUMNS)]) == REJECTED_COLUMNS else 0
     if before:
         columns = [_bare(column) for column in columns[before:]]
@@ -238,12 +239,15 @@ def _count_lines(text: TextIO, *, guessed: bool) -> int:
 def find_separator(sample: str) -> str:
     """Find the separator of a table from its first lines: a comma, a semicolon, a tab or a bar that its header has.
 
-    Where nothing tells, it is the comma.
+    The one by which a column says which lead a row is about, before all that the library guesses. Where nothing tells, it is the comma.
     """
     header = next((line for line in sample.splitlines() if line.strip()), "")
     candidates = "".join(separator for separator in SEPARATORS if separator in header)
     if len(candidates) < 2:
         return candidates or ","
+    telling = [each for each in candidates if any(find_field(cell.strip('" ')) in KEY_FIELDS for cell in header.split(each))]
+    if len(telling) == 1:
+        return telling[0]
     try:
         return csv.Sniffer().sniff(sample, candidates).delimiter
     except csv.Error:

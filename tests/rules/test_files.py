@@ -94,6 +94,8 @@ def test_each_separator_is_found(separator: str):
         ("email;notes\na@example.com;one, two, three\nb@example.com;four, five\n", ";"),
         ('"Name, first";email\n"Lee, Ann";a@example.com\n', ";"),
         ("a,b;c\n", ","),
+        ("email;first name;notes, other\na@example.com;Ann;x\n", ";"),
+        ("Notes; other,E-Mail|Work\nx,a@example.com|b\n", ","),
     ],
 )
 def test_the_separator_is_one_that_the_header_has_and_the_comma_in_doubt(sample: str, separator: str):
@@ -105,6 +107,13 @@ def test_a_line_of_excel_s_that_names_the_separator_is_taken_as_that(line: str, 
     table = read_csv(io.BytesIO(f"{line}\r\n\r\nemail{separator}name\r\nann@example.com{separator}Ann\r\n".encode()))
     assert (table.separator, table.columns) == (separator, ["email", "name"])
     assert [(row.line, row.cells) for row in table.rows()] == [(4, ["ann@example.com", "Ann"])]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-32-le", "utf-8"])
+def test_a_mark_is_no_part_of_the_first_name_whatever_the_encoding_is_called(encoding: str):
+    table = read_csv(io.BytesIO("\ufeffemail,name\nann@example.com,Ann\n".encode(encoding)), encoding)
+    assert table.columns == ["email", "name"]
+    assert [row.cells for row in table.rows()] == [["ann@example.com", "Ann"]]
 
 
 @pytest.mark.parametrize("line", ["sep=x", "sep=;x", "separator=;"])

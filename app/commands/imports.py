@@ -23,7 +23,7 @@ from app.database import Database, lock_workspace
 from app.errors import BadUserInput, CampaignNotFound, shown
 from app.rules.columns import ATTRIBUTES, COMPUTED, NAMES_ARE_TWO, is_full_name
 from app.rules.files import FileRow, rejected_header, rejected_row
-from app.rules.uploads import Table, UnknownColumns, map_table
+from app.rules.uploads import Table, UnknownColumns
 from app.worker import Worker
 
 #: Rejected rows that are told one by one where they are written to a file anyway.
@@ -119,7 +119,7 @@ async def _import(asked: Asked) -> tuple[dict[str, int], str | None]:
             async with database.writing() as connection:
                 workspace = await workspaces.find(connection, asked.workspace)
             stopping = stoppable("Stopping after the rows under way; once more interrupts them too.")
-            with _rejected_file(asked, table) as reject, stopping as stop, bar("Importing") as show:
+            with _rejected_file(asked, table, mapping) as reject, stopping as stop, bar("Importing") as show:
                 run = _Run(database, Caller(workspace_id=workspace["id"], role=Role.ADMIN), asked, stop)
                 row = await run.whole(raw, show)
                 count = 0
@@ -173,7 +173,7 @@ def _looked_through(raw: BinaryIO, asked: Asked) -> tuple[Table, list[tuple[str,
 
 
 @contextmanager
-def _rejected_file(asked: Asked, table: Table) -> Iterator[Callable[[FileRow], object]]:
+def _rejected_file(asked: Asked, table: Table, mapping: Sequence[tuple[str, str | None]]) -> Iterator[Callable[[FileRow], object]]:
     """Open the file for rejected rows, before anything is imported: in the separator of the other, and in UTF-8."""
     if asked.rejected is None:
         yield lambda _: None
@@ -187,7 +187,7 @@ def _rejected_file(asked: Asked, table: Table) -> Iterator[Callable[[FileRow], o
         raise Failure(f"--rejected {asked.rejected}: {error.strerror}: name a file that can be written") from error
     with out:
         writer = csv.writer(out, delimiter=table.separator or ",")
-        writer.writerow(rejected_header(map_table(table, asked.order.given, asked.order.unknown)))
+        writer.writerow(rejected_header(mapping))
         yield lambda row: writer.writerow(rejected_row(row, row.errors))
 
 

@@ -69,7 +69,7 @@ def field_changes(before: Mapping[str, Any] | None, after: Mapping[str, Any] | N
 
 def _all_of(lead: Mapping[str, Any]) -> list[dict[str, Any]]:
     changes = [{"field": name, "before": None, "after": value} for column, name in NAMES if (value := lead[column]) is not None]
-    if lead["opt_in_at"] is not None:
+    if lead["opt_in_at"] is not None:  # the last of the fields, and the only moment among them
         changes[-1] = change("optInAt", None, lead["opt_in_at"])
     return changes + attribute_changes({}, lead["attributes"]) if lead["attributes"] else changes
 
